@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+# Helpers that keep each folder's CMakeLists.txt to a list of files.
+
+if(GROVE_TESTS)
+  include(GoogleTest)
+endif()
+if(GROVE_SANITIZE)
+  # LibTorch and libgomp are not instrumented and keep memory until the process ends.
+  set(GROVE_TEST_ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0")
+endif()
+
+add_library(grove_flags INTERFACE)
+target_include_directories(grove_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(grove_flags INTERFACE -Wall -Wextra -Wshadow -Wno-psabi -Werror -fno-math-errno)
+if(GROVE_SANITIZE)
+  target_compile_options(grove_flags INTERFACE -fsanitize=${GROVE_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(grove_flags INTERFACE -fsanitize=${GROVE_SANITIZE})
+  if(GROVE_SANITIZE MATCHES undefined)
+    target_compile_options(grove_flags INTERFACE -fno-sanitize-recover=undefined)
+  endif()
+endif()
+
+# grove_library(name SOURCES a.cc b.cc DEPS grove_base ...)
+function(grove_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC grove_flags ${ARG_DEPS})
+endfunction()
+
+# grove_test(name SOURCES a_test.cc DEPS grove_io ...): one binary; each TEST() is a ctest case named <binary>.<suite>.<test>.
+# Cases are listed when ctest runs, so that the golden tests (binaries *_fixture_test) find the files of GROVE_FIXTURES then.
+function(grove_test name)
+  if(NOT GROVE_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE grove_flags ${ARG_DEPS} GTest::gtest GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE GROVE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+                       PROPERTIES TIMEOUT 600 ENVIRONMENT "${GROVE_TEST_ENVIRONMENT}")
+endfunction()
+
+# grove_fuzzer(name SOURCES x_fuzz.cc DEPS ...): a libFuzzer binary; corpora live in the build folder.
+function(grove_fuzzer name)
+  if(NOT GROVE_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
+  target_link_libraries(${name} PRIVATE grove_flags ${ARG_DEPS} -fsanitize=fuzzer)
+endfunction()

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/base/thread_pool.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <fstream>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "grove/base/check.h"
+
+namespace grove {
+namespace {
+
+// cgroup v2 writes "quota period" or "max period"; 0 means no limit.
+size_t CgroupCpuLimit() {
+  std::ifstream file("/sys/fs/cgroup/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
+  const double cpus = std::strtod(quota.c_str(), nullptr) / period;
+  return cpus > 0 ? static_cast<size_t>(std::max(1.0, cpus + 0.5)) : 0;
+}
+
+}  // namespace
+
+size_t DefaultThreads() {
+  size_t threads = std::max(1u, std::thread::hardware_concurrency());
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) threads = static_cast<size_t>(CPU_COUNT(&set));
+  const size_t limit = CgroupCpuLimit();
+  if (limit != 0) threads = std::min(threads, limit);
+  return std::max<size_t>(threads, 1);
+}
+
+struct ThreadPool::Team {
+  std::mutex mutex;
+  std::condition_variable start, done;
+  const std::function<void(size_t, size_t)>* body = nullptr;
+  size_t count = 0, grain = 1;
+  std::atomic<size_t> next{0};
+  size_t generation = 0;  // one per ParallelFor; workers wait for it to change
+  size_t working = 0;     // workers that have not finished this generation
+  bool stop = false;
+  std::vector<std::thread> workers;
+
+  void RunBlocks() {
+    for (size_t begin; (begin = next.fetch_add(grain)) < count;) (*body)(begin, std::min(begin + grain, count));
+  }
+
+  void WorkerLoop() {
+    size_t seen = 0;
+    for (;;) {
+      {
+        std::unique_lock lock(mutex);
+        start.wait(lock, [&] { return stop || generation != seen; });
+        if (stop) return;
+        seen = generation;
+      }
+      RunBlocks();
+      const std::lock_guard lock(mutex);
+      if (--working == 0) done.notify_one();
+    }
+  }
+};
+
+ThreadPool::ThreadPool(size_t threads) : threads_(std::max<size_t>(threads, 1)) {
+  if (threads_ == 1) return;
+  team_ = std::make_unique<Team>();
+  for (size_t i = 1; i < threads_; ++i) team_->workers.emplace_back([team = team_.get()] { team->WorkerLoop(); });
+}
+
+ThreadPool::~ThreadPool() {
+  if (!team_) return;
+  {
+    const std::lock_guard lock(team_->mutex);
+    team_->stop = true;
+  }
+  team_->start.notify_all();
+  for (std::thread& worker : team_->workers) worker.join();
+}
+
+void ThreadPool::ParallelFor(size_t count, size_t grain, const std::function<void(size_t, size_t)>& body) {
+  GROVE_CHECK(grain > 0);
+  if (count == 0) return;
+  if (!team_ || count <= grain) {
+    for (size_t begin = 0; begin < count; begin += grain) body(begin, std::min(begin + grain, count));
+    return;
+  }
+  {
+    const std::lock_guard lock(team_->mutex);
+    team_->body = &body;
+    team_->count = count;
+    team_->grain = grain;
+    team_->next = 0;
+    team_->working = team_->workers.size();
+    ++team_->generation;
+  }
+  team_->start.notify_all();
+  team_->RunBlocks();
+  std::unique_lock lock(team_->mutex);
+  team_->done.wait(lock, [&] { return team_->working == 0; });
+}
+
+}  // namespace grove

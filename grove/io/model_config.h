@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// The shape of a crammedBERT encoder as its config.json gives it: the paper's keys under "arch", and our own keys
+// beside them, each with a default that leaves the paper's meaning unchanged. docs/model-config.md lists every key.
+//
+// Our keys in "arch":
+//   "intermed_type": "leaf_tree" | "none"   beside the paper's "ff" and "fff"
+//   "fff_two_sided": false                  neuron trees whose left turns speak too (linear_out_left.weight)
+//   "leaf_width", "leaf_paths", "decision_scale"   leaf trees; depth is the paper's "intermed_depth"
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "grove/base/result.h"
+
+namespace grove {
+
+enum class FeedForwardKind { kDense, kLeafTree, kNeuronTree, kNone };
+enum class NonLinearity { kGelu, kGeluGlu, kRelu };
+enum class PositionKind { kLearned, kScaledSinusoidal, kSinusoidal };
+enum class HeadKind { kMaskedLm, kSequenceClassification };
+enum class PoolerKind { kAverage, kFirstToken, kLogSumExp, kMax };
+
+// One feedforward layer. Only the fields of its kind have a meaning.
+struct FeedForwardConfig {
+  FeedForwardKind kind = FeedForwardKind::kDense;
+  NonLinearity nonlinearity = NonLinearity::kGelu;
+  int64_t intermediate = 0;   // dense: stored neurons (GLU: both halves together, as the paper counts)
+  int64_t trees = 0;          // neuron trees: "intermed_size"
+  int64_t depth = 0;          // both tree kinds: decisions on a path, "intermed_depth"
+  bool two_sided = false;     // neuron trees
+  int64_t leaf_width = 0;     // leaf trees: neurons of one leaf
+  int64_t paths = 1;          // leaf trees: leaves a token visits; 1 = the decided path, as published
+  double decision_scale = 1;  // leaf trees: a decision's probability is sigmoid(scale x logit)
+
+  int64_t StoredNeurons() const;  // leaf trees: neurons of all leaves, decisions not counted
+  int64_t ActiveNeurons()
+      const;  // computed for one token, at most: leaf trees count the decisions of best-first search
+};
+
+struct HeadConfig {
+  HeadKind kind = HeadKind::kMaskedLm;
+  bool decoder_bias = false;  // masked LM
+  int64_t labels = 0;         // classification, from here on
+  PoolerKind pooler = PoolerKind::kFirstToken;
+  bool pooler_dense = true;  // "include_ff_layer"
+  int64_t pooler_width = 0;  // "head_dim"
+};
+
+struct ModelConfig {
+  int64_t vocabulary = 0;
+  int64_t width = 0;
+  int64_t layers = 0;
+  int64_t heads = 0;
+  int64_t max_length = 0;  // longest sequence, "max_seq_length"
+  int64_t pad_id = 0;
+  PositionKind position = PositionKind::kScaledSinusoidal;
+  bool embedding_norm = true;
+  bool final_norm = true;
+  double norm_eps = 1e-12;
+  double hidden_dropout = 0.0;
+  double init_std = 0.02;
+  FeedForwardConfig feed_forward;
+  HeadConfig head;
+};
+
+// Parses and validates. `name` stands for the file in error messages; an unknown value, a missing key, a wrong type or
+// a size that overflows or is out of range is one clear sentence.
+Result<ModelConfig> ParseModelConfig(std::string_view json, const std::string& name);
+Result<ModelConfig> ReadModelConfig(const std::string& path);
+
+// The config.json text of a model: readable by the paper's PyTorch classes wherever only the paper's keys are used.
+std::string ModelConfigJson(const ModelConfig& config);
+
+std::string_view FeedForwardKindName(FeedForwardKind kind);  // "dense", "leaf_tree", "neuron_tree", "none"
+// "dense 3072", "neuron trees 16x7, two-sided", "leaf tree depth 5, 32 leaves of 128, 4 paths", "none".
+std::string DescribeFeedForward(const FeedForwardConfig& config);
+
+}  // namespace grove
