@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+# Two commands for a fresh Debian 12 machine with git and make:
+#   make demo    install what is missing, build, and run the main job     (TEXT=file.txt[.zst]: train on your own text)
+#   make test    install what is missing, build, and run every test
+# Everything else is in ./dev.
+
+BUILD := build/release
+TEXT ?=
+
+# The build and the demo. libtorch-dev is what grove-train needs, libdnnl-dev what grove needs.
+PACKAGES := ca-certificates cmake g++ git libcli11-dev libdnnl-dev libfmt-dev libgtest-dev libhwy-dev libtorch-dev \
+            libutf8proc-dev libzstd-dev ninja-build nlohmann-json3-dev pkg-config python3 zstd
+# The tests compare the tokenizer with the package `tokenizers` from PyPI.
+TEST_PACKAGES := $(PACKAGES) binutils python3-pip python3-venv
+TOKENIZERS := tokenizers>=0.15,<1
+
+.PHONY: help demo test packages test-packages build-demo venv
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: packages build-demo
+	@BUILD=$(BUILD) TEXT="$(TEXT)" tools/demo.sh
+
+test: test-packages venv
+	@cmake --preset release -DGROVE_TESTS=ON
+	@cmake --build $(BUILD)
+	@cd $(BUILD) && ctest --output-on-failure --no-tests=error --parallel $$(nproc)
+
+build-demo:
+	@test -f $(BUILD)/CMakeCache.txt || cmake --preset release
+	@cmake --build $(BUILD) --target grove grove-train
+
+packages:
+	@tools/install_packages.sh $(PACKAGES)
+
+test-packages:
+	@tools/install_packages.sh $(TEST_PACKAGES)
+
+# Without a network the tests that need the package skip with a clear word.
+venv:
+	@tools/install_venv.sh .venv "$(TOKENIZERS)"

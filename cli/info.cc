@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// grove info: this build on this machine, or a model directory.
+#include <dnnl.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "cli/output.h"
+#include "cli/verbs.h"
+#include "grove/io/json.h"
+#include "grove/io/model_directory.h"
+#include "grove/kernels/target.h"
+
+namespace grove::cli {
+namespace {
+
+std::string CpuName() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
+  }
+  return "unknown";
+}
+
+Json MachineInfo(const CommonOptions& common) {
+  const dnnl_version_t* dnnl = dnnl_version();
+  return {{"version", GROVE_VERSION},
+          {"cpu", CpuName()},
+          {"threads", common.threads},
+          {"targets", {{"compiled", CompiledTargets()}, {"available", AvailableTargets()}, {"active", ActiveTarget()}}},
+          {"onednn", fmt::format("{}.{}.{}", dnnl->major, dnnl->minor, dnnl->patch)}};
+}
+
+// Parameters of the model: a tied decoder that is stored a second time counts once.
+int64_t CountParameters(const SafetensorsFile& weights) {
+  int64_t count = 0;
+  for (const auto& [name, tensor] : weights.tensors()) {
+    if (name == "decoder.weight") continue;
+    int64_t size = 1;
+    for (const int64_t extent : tensor.shape) size *= extent;
+    count += size;
+  }
+  return count;
+}
+
+Result<Json> ModelInfo(const std::string& path) {
+  GROVE_ASSIGN_OR_RETURN(const ModelDirectory model, ModelDirectory::Open(path));
+  const ModelConfig& config = model.config;
+  const FeedForwardConfig& feed_forward = config.feed_forward;
+  std::error_code ignored;
+  Json json = {
+      {"model", path},
+      {"head", config.head.kind == HeadKind::kMaskedLm ? "masked LM" : "classification"},
+      {"layers", config.layers},
+      {"width", config.width},
+      {"heads", config.heads},
+      {"max_length", config.max_length},
+      {"vocabulary", config.vocabulary},
+      {"feed_forward",
+       {{"kind", FeedForwardKindName(feed_forward.kind)},
+        {"description", DescribeFeedForward(feed_forward)},
+        {"stored_neurons", feed_forward.StoredNeurons()},
+        {"active_neurons", feed_forward.ActiveNeurons()}}},
+      {"parameters", CountParameters(model.weights)},
+      {"file_bytes", std::filesystem::file_size(model.weights.path(), ignored)},
+  };
+  const std::string card = path + "/training.json";
+  if (std::filesystem::exists(card, ignored)) {
+    GROVE_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(card));
+    GROVE_ASSIGN_OR_RETURN(json["training"], ParseJson(text, card));
+  }
+  return json;
+}
+
+void PrintRow(std::string_view name, const std::string& value) { Print("{:<22}{}\n", name, value); }
+
+std::string ValueText(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_float()) return fmt::format("{:.6g}", value.get<double>());
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+// The card as it stands in training.json; a nested object is shown as "outer inner".
+void PrintCard(const Json& card, const std::string& prefix) {
+  for (const auto& [key, value] : card.items()) {
+    std::string name = prefix + key;
+    std::replace(name.begin(), name.end(), '_', ' ');
+    value.is_object() ? PrintCard(value, name + " ") : PrintRow(name, ValueText(value));
+  }
+}
+
+void PrintMachine(const Json& info) {
+  PrintRow("version", ValueText(info["version"]));
+  PrintRow("CPU", ValueText(info["cpu"]));
+  PrintRow("threads", ValueText(info["threads"]));
+  for (const auto& [name, value] : info["targets"].items()) {
+    PrintRow(name + (value.is_array() ? " targets" : " target"),
+             value.is_array() ? fmt::format("{}", fmt::join(value.get<std::vector<std::string>>(), " "))
+                              : ValueText(value));
+  }
+  PrintRow("oneDNN", ValueText(info["onednn"]));
+}
+
+void PrintModel(const Json& info) {
+  const Json& feed_forward = info["feed_forward"];
+  PrintRow("model", ValueText(info["model"]));
+  PrintRow("head", ValueText(info["head"]));
+  PrintRow("layers", ValueText(info["layers"]));
+  PrintRow("width", fmt::format("{}, {} attention heads", ValueText(info["width"]), ValueText(info["heads"])));
+  PrintRow("feedforward", ValueText(feed_forward["description"]));
+  PrintRow("neurons per layer", fmt::format("{} stored, {} active for a token",
+                                            CountText(feed_forward["stored_neurons"].get<int64_t>()),
+                                            CountText(feed_forward["active_neurons"].get<int64_t>())));
+  PrintRow("parameters", CountText(info["parameters"].get<int64_t>()));
+  PrintRow("vocabulary", CountText(info["vocabulary"].get<int64_t>()));
+  PrintRow("longest input", ValueText(info["max_length"]) + " tokens");
+  PrintRow("file size", BytesText(info["file_bytes"].get<uint64_t>()));
+  if (info.contains("training")) {
+    Print("\nTraining (training.json)\n");
+    PrintCard(info["training"], "");
+  }
+}
+
+class InfoVerb : public Verb {
+ public:
+  InfoVerb()
+      : Verb({.name = "info",
+              .summary = "Show this build and the machine's instruction sets, or describe a model",
+              .example = "grove info\ngrove info --model models/small --json"}) {}
+
+  void Declare(CLI::App& app) override { app.add_option("--model", model_, "Model directory to describe"); }
+
+  Status Run(const CommonOptions& common) override {
+    Json info = MachineInfo(common);
+    if (!model_.empty()) {
+      GROVE_ASSIGN_OR_RETURN(info, ModelInfo(model_));
+    }
+    if (common.json) {
+      PrintJson(info);
+    } else {
+      model_.empty() ? PrintMachine(info) : PrintModel(info);
+    }
+    return Ok{};
+  }
+
+ private:
+  std::string model_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> MakeInfoVerb() { return std::make_unique<InfoVerb>(); }
+
+}  // namespace grove::cli
