@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The Grove Authors.
+"""`grove` from outside: help, exit codes, JSON, and the results of its verbs on a tiny model."""
+
+import json
+import math
+import os
+import subprocess
+
+import program
+import tiny_model
+
+VERBS = ["info", "fill-mask", "forward", "tokenize", "bench layer"]
+
+
+class Usage(program.ProgramTest):
+    def test_every_verb_explains_itself_with_an_example(self):
+        overview = self.succeed("--help")
+        for verb in VERBS:
+            self.assertIn(verb.split()[0], overview)
+            text = self.succeed(*verb.split(), "--help")
+            self.assertIn("Example:", text)
+            self.assertIn(f"grove {verb}", text)
+            for option in ("--help", "--json", "--threads", "--target"):
+                self.assertIn(option, text)
+
+    def test_version(self):
+        self.assertRegex(self.succeed("--version"), r"^grove \d+\.\d+\.\d+\n$")
+
+    def test_wrong_command_lines_are_exit_code_2(self):
+        self.refuse(code=2, names=["info", "fill-mask"])
+        self.refuse("bench", code=2, names=["layer"])
+        self.refuse("fillmask", code=2, names=["did you mean fill-mask"])
+        self.refuse("bench", "leyer", code=2, names=["did you mean layer"])
+        self.refuse("wholly-different", code=2, names=["the verbs are"])
+        self.refuse("info", "--no-such-option", code=2, names=["--no-such-option", "grove info --help"])
+        self.refuse("info", "surplus", code=2, names=["surplus"])
+        self.refuse("fill-mask", "text", code=2, names=["--model"])
+        self.refuse("forward", "--model", "m", code=2, names=["--input"])
+        self.refuse("tokenize", "text", code=2, names=["--model", "--tokenizer"])
+        self.refuse("tokenize", "--tokenizer", "v", "--pair", "one", code=2, names=["--pair"])
+        self.refuse("fill-mask", "--model", "m", "--top", "0", "text", code=2, names=["--top"])
+        self.refuse("info", "--threads", "0", code=2, names=["--threads"])
+        self.refuse("info", "--threads", "many", code=2, names=["--threads"])
+
+    def test_instruction_sets(self):
+        targets = self.succeed_json("info")["targets"]
+        self.assertIn(targets["active"], targets["available"])
+        self.assertLessEqual(set(targets["available"]), set(targets["compiled"]))
+        for name in targets["available"]:
+            self.assertEqual(self.succeed_json("info", "--target", name)["targets"]["active"], name)
+            self.assertEqual(self.succeed_json("info", GROVE_TARGET=name)["targets"]["active"], name)
+        self.refuse("info", "--target", "MMX", code=2, names=["MMX"])
+        self.refuse("info", code=2, names=["MMX"], GROVE_TARGET="MMX")
+
+    def test_lost_output_is_a_failure(self):
+        if not os.path.exists("/dev/full"):
+            self.skipTest("this system has no /dev/full")
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([self.executable, "info"], stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"standard output", done.stderr)
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([self.executable, "info"], stdout=writer, stderr=subprocess.PIPE)
+        os.close(writer)
+        self.assertEqual(done.returncode, 1)
+
+
+class Results(program.ProgramTest):
+    def setUp(self):
+        super().setUp()
+        self.model = tiny_model.write_model(self.folder / "model")
+
+    def test_info(self):
+        info = self.succeed_json("info")
+        self.assertGreaterEqual(info["threads"], 1)
+        self.assertEqual(self.succeed_json("info", "--threads", "3")["threads"], 3)
+        self.assertIn(info["onednn"], self.succeed("info"))
+
+    def test_info_of_a_model(self):
+        info = self.succeed_json("info", "--model", self.model)
+        tensors = tiny_model.weights()
+        parameters = sum(len(values) for name, (_, _, values) in tensors.items() if name != "decoder.weight")
+        self.assertEqual(info["parameters"], parameters)
+        self.assertEqual(info["layers"], tiny_model.LAYERS)
+        self.assertEqual(info["width"], tiny_model.WIDTH)
+        self.assertEqual(info["feed_forward"]["kind"], "neuron_tree")
+        self.assertEqual(info["feed_forward"]["stored_neurons"], 14)
+        self.assertEqual(info["feed_forward"]["active_neurons"], 6)
+        self.assertNotIn("training", info)
+        self.assertIn("2x2", self.succeed("info", "--model", self.model))
+        (self.model / "training.json").write_text(json.dumps({"tokens": 12345, "loss": 5.5}))
+        self.assertEqual(self.succeed_json("info", "--model", self.model)["training"]["tokens"], 12345)
+        self.assertIn("12345", self.succeed("info", "--model", self.model))
+
+    def test_fill_mask(self):
+        text = "Paris is the [MASK] of France."
+        result = self.succeed_json("fill-mask", "--model", self.model, "--top", "4", text)["results"]
+        self.assertEqual(result[0]["text"], text)
+        self.assertEqual(len(result[0]["masks"]), 1)
+        guesses = result[0]["masks"][0]
+        self.assertEqual(len(guesses), 4)
+        scores = [guess["probability"] for guess in guesses]
+        self.assertEqual(scores, sorted(scores, reverse=True))
+        self.assertTrue(all(0 < score <= 1 for score in scores))
+        self.assertIn(guesses[0]["token"], self.succeed("fill-mask", "--model", self.model, text))
+
+    def test_fill_mask_reads_lines(self):
+        lines = "[MASK] is the capital of France.\nLondon is [MASK] [MASK].\r\n\n"
+        results = self.succeed_json("fill-mask", "--model", self.model, stdin=lines)["results"]
+        self.assertEqual([len(result["masks"]) for result in results], [1, 2])
+        self.refuse("fill-mask", "--model", self.model, stdin="", names=["standard input"])
+
+    def test_fill_mask_without_a_mask(self):
+        self.refuse("fill-mask", "--model", self.model, "no mask here", names=["[MASK]"])
+
+    def test_results_do_not_depend_on_threads(self):
+        texts = ["Paris is the [MASK] of France.", "[MASK]"]
+        one = self.succeed("fill-mask", "--model", self.model, "--json", "--threads", "1", *texts)
+        self.assertEqual(one, self.succeed("fill-mask", "--model", self.model, "--json", "--threads", "3", *texts))
+
+    def test_tokenize(self):
+        encodings = self.succeed_json("tokenize", "--model", self.model, "Paris is", "Pa")["encodings"]
+        self.assertEqual(encodings[0]["tokens"], ["[CLS]", "paris", "is", "[SEP]"])
+        self.assertEqual(encodings[0]["ids"], [2, 5, 7, 3])
+        self.assertEqual(encodings[0]["offsets"], [[0, 0], [0, 5], [6, 8], [0, 0]])
+        self.assertEqual(encodings[1]["tokens"], ["[CLS]", "p", "##a", "[SEP]"])
+        pair = self.succeed_json("tokenize", "--tokenizer", self.model / "vocab.txt", "--pair", "Paris", "is")
+        self.assertEqual(pair["encodings"][0]["type_ids"], [0, 0, 0, 1, 1])
+        bare = self.succeed_json("tokenize", "--model", self.model, "--no-special-tokens", "Paris")
+        self.assertEqual(bare["encodings"][0]["ids"], [5])
+        self.assertIn("##a", self.succeed("tokenize", "--model", self.model, stdin="Pa\n"))
+
+    def test_forward(self):
+        batch = tiny_model.write_batch(self.folder / "batch.safetensors")
+        output = self.folder / "out.safetensors"
+        self.succeed("forward", "--model", self.model, "--input", batch, "--output", output)
+        tensors = tiny_model.read_safetensors(output)
+        self.assertEqual(tensors["logits"][1], [2, 6, len(tiny_model.VOCABULARY)])
+        self.assertEqual(tensors["hidden"][1], [2, 6, tiny_model.WIDTH])
+        self.assertTrue(all(math.isfinite(v) for v in tensors["logits"][2]))
+        first = output.read_bytes()
+        result = self.succeed_json("forward", "--model", self.model, "--input", batch, "--output", output)
+        self.assertEqual(result["tensors"]["logits"], [2, 6, len(tiny_model.VOCABULARY)])
+        self.assertEqual(first, output.read_bytes())
+
+    def test_every_instruction_set_agrees(self):
+        batch = tiny_model.write_batch(self.folder / "batch.safetensors")
+        results = []
+        for target in self.succeed_json("info")["targets"]["available"]:
+            output = self.folder / f"{target}.safetensors"
+            self.succeed("forward", "--model", self.model, "--input", batch, "--output", output, "--target", target)
+            results.append(tiny_model.read_safetensors(output)["hidden"][2])
+        for other in results[1:]:
+            width = tiny_model.WIDTH
+            attended = [i for i in range(len(other)) if (i // width) not in (10, 11)]  # the padding of row 2
+            self.assertLess(max(abs(results[0][i] - other[i]) for i in attended), 1e-4)
+
+
+if __name__ == "__main__":
+    program.main()
