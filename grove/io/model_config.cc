@@ -35,11 +35,11 @@ class ObjectReader {
     static const Json kEmpty = Json::object();
     const Json* value = Require(key);
     if (value != nullptr && !value->is_object()) Wrong(key, "an object");
-    return {value != nullptr && value->is_object() ? *value : kEmpty, Path(key) + ".", name_, error_};
+    return {value != nullptr && value->is_object() ? *value : kEmpty, path_ + key + ".", name_, error_};
   }
   ObjectReader OptionalObject(const char* key) const {
     static const Json kEmpty = Json::object();
-    return Find(key) != nullptr ? Object(key) : ObjectReader(kEmpty, Path(key) + ".", name_, error_);
+    return Find(key) != nullptr ? Object(key) : ObjectReader(kEmpty, path_ + key + ".", name_, error_);
   }
 
   int64_t Integer(const char* key, int64_t low, int64_t high) const {

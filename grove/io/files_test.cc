@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/io/files.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <csignal>
+#include <filesystem>
+#include <string>
+
+#include "tests/temporary_folder.h"
+
+namespace grove {
+namespace {
+
+namespace fs = std::filesystem;
+
+class FilesTest : public testing::Test {
+ protected:
+  size_t FilesInFolder() const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()));
+  }
+  test::TemporaryFolder folder_;
+  std::string path_ = folder_.path() + "/file.txt";
+};
+
+TEST_F(FilesTest, WritesAndReadsBack) {
+  ASSERT_TRUE(WriteTextFile(path_, "old").ok());
+  ASSERT_TRUE(WriteTextFile(path_, "new").ok());
+  EXPECT_EQ(ReadTextFile(path_).value(), "new");
+  EXPECT_EQ(FilesInFolder(), 1u);
+  struct stat info {};
+  ASSERT_EQ(stat(path_.c_str(), &info), 0);
+  EXPECT_NE(info.st_mode & S_IRUSR, 0u);
+}
+
+TEST_F(FilesTest, EmptyFileHasNoBytes) {
+  ASSERT_TRUE(WriteTextFile(path_, "").ok());
+  EXPECT_EQ(ReadTextFile(path_).value(), "");
+  EXPECT_EQ(MappedFile::Open(path_).value().bytes().size(), 0u);
+}
+
+TEST_F(FilesTest, AbandonedWriteLeavesTheOldFile) {
+  ASSERT_TRUE(WriteTextFile(path_, "old").ok());
+  {
+    Result<AtomicFile> file = AtomicFile::Create(path_);
+    ASSERT_TRUE(file.ok());
+    ASSERT_TRUE(file.value().Write("half of the n").ok());
+  }
+  EXPECT_EQ(ReadTextFile(path_).value(), "old");
+  EXPECT_EQ(FilesInFolder(), 1u);
+}
+
+// A full disk, played by a limit on the size of files.
+TEST_F(FilesTest, FailedWriteLeavesTheOldFile) {
+  ASSERT_TRUE(WriteTextFile(path_, "old").ok());
+  struct rlimit before {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit small = {4096, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
+  const Status status = WriteTextFile(path_, std::string(1 << 20, 'x'));
+  setrlimit(RLIMIT_FSIZE, &before);
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(status.error().message().find(path_), std::string::npos);
+  EXPECT_EQ(ReadTextFile(path_).value(), "old");
+  EXPECT_EQ(FilesInFolder(), 1u);
+}
+
+TEST_F(FilesTest, ErrorsNameThePath) {
+  const Error missing = MappedFile::Open(path_).error();
+  EXPECT_EQ(missing.code(), ErrorCode::kNotFound);
+  EXPECT_NE(missing.message().find(path_), std::string::npos);
+  EXPECT_FALSE(MappedFile::Open(folder_.path()).ok());
+  EXPECT_FALSE(ReadTextFile("/dev/null").ok());
+  EXPECT_FALSE(AtomicFile::Create(folder_.path()).ok());
+  EXPECT_FALSE(AtomicFile::Create(folder_.path() + "/no/such/folder").ok());
+  EXPECT_FALSE(AtomicFile::Create("/dev/null").ok());
+}
+
+}  // namespace
+}  // namespace grove
