@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// Small dense products on gathered rows, the arithmetic of a leaf: a few tokens, scattered in memory, times the block
+// of weights they share. Register tiles of up to kTileRows rows x kTileVecs vectors. Every output element is one chain
+// of fused multiply-adds in order of k, so that it does not depend on which rows share a call.
+
+#include <cstddef>
+
+#include "grove/kernels/simd-inl.h"
+
+#if defined(GROVE_KERNELS_BLOCK_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef GROVE_KERNELS_BLOCK_PRODUCT_INL_H_
+#undef GROVE_KERNELS_BLOCK_PRODUCT_INL_H_
+#else
+#define GROVE_KERNELS_BLOCK_PRODUCT_INL_H_
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace grove {
+namespace HWY_NAMESPACE {
+
+// Accumulators, one row of B and a broadcast must fit the 16 (AVX2) or 32 (AVX-512) vector registers.
+inline constexpr size_t kTileRows = 6;
+inline constexpr size_t kTileVecs = HWY_MAX_BYTES >= 64 ? 4 : 2;
+
+// One tile of C = A B. epilogue(row, column, sums) receives each finished vector.
+template <size_t kRows, size_t kVecs, class Epilogue>
+HWY_INLINE void RowsTile(const float* const* a, size_t first_row, size_t depth, const float* b, size_t b_stride,
+                         size_t column, const Epilogue& epilogue) {
+  const FloatTag d;
+  const size_t lanes = hn::Lanes(d);
+  FloatVec sum[kRows][kVecs];
+  for (size_t r = 0; r < kRows; ++r) {
+    for (size_t v = 0; v < kVecs; ++v) sum[r][v] = hn::Zero(d);
+  }
+  for (size_t k = 0; k < depth; ++k) {
+    FloatVec bk[kVecs];
+    for (size_t v = 0; v < kVecs; ++v) bk[v] = hn::LoadU(d, b + k * b_stride + column + v * lanes);
+    for (size_t r = 0; r < kRows; ++r) {
+      const FloatVec ak = hn::Set(d, a[first_row + r][k]);
+      for (size_t v = 0; v < kVecs; ++v) sum[r][v] = hn::MulAdd(ak, bk[v], sum[r][v]);
+    }
+  }
+  for (size_t r = 0; r < kRows; ++r) {
+    for (size_t v = 0; v < kVecs; ++v) epilogue(first_row + r, column + v * lanes, sum[r][v]);
+  }
+}
+
+template <size_t kVecs, class Epilogue>
+HWY_INLINE void RowsColumn(const float* const* a, size_t rows, size_t depth, const float* b, size_t b_stride,
+                           size_t column, const Epilogue& epilogue) {
+  size_t r = 0;
+  for (; r + kTileRows <= rows; r += kTileRows) RowsTile<kTileRows, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+  switch (rows - r) {
+    case 5:
+      return RowsTile<5, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+    case 4:
+      return RowsTile<4, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+    case 3:
+      return RowsTile<3, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+    case 2:
+      return RowsTile<2, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+    case 1:
+      return RowsTile<1, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+    default:
+      return;
+  }
+}
+
+// C[r][n] = sum over k of a[r][k] * b[k][n], r < rows, k < depth, n < columns (a multiple of 16).
+template <class Epilogue>
+HWY_INLINE void RowsTimesMatrix(const float* const* a, size_t rows, size_t depth, const float* b, size_t b_stride,
+                                size_t columns, const Epilogue& epilogue) {
+  const size_t lanes = hn::Lanes(FloatTag());
+  size_t column = 0;
+  for (; column + kTileVecs * lanes <= columns; column += kTileVecs * lanes) {
+    RowsColumn<kTileVecs>(a, rows, depth, b, b_stride, column, epilogue);
+  }
+  for (; column < columns; column += lanes) RowsColumn<1>(a, rows, depth, b, b_stride, column, epilogue);
+}
+
+// One tile of C += A^T B.
+template <size_t kRows, size_t kVecs>
+HWY_INLINE void OuterTile(const float* const* a, const float* const* b, size_t count, size_t row, size_t column,
+                          float* c, size_t c_stride) {
+  const FloatTag d;
+  const size_t lanes = hn::Lanes(d);
+  FloatVec sum[kRows][kVecs];
+  for (size_t r = 0; r < kRows; ++r) {
+    for (size_t v = 0; v < kVecs; ++v) sum[r][v] = hn::LoadU(d, c + (row + r) * c_stride + column + v * lanes);
+  }
+  for (size_t t = 0; t < count; ++t) {
+    FloatVec bt[kVecs];
+    for (size_t v = 0; v < kVecs; ++v) bt[v] = hn::LoadU(d, b[t] + column + v * lanes);
+    for (size_t r = 0; r < kRows; ++r) {
+      const FloatVec at = hn::Set(d, a[t][row + r]);
+      for (size_t v = 0; v < kVecs; ++v) sum[r][v] = hn::MulAdd(at, bt[v], sum[r][v]);
+    }
+  }
+  for (size_t r = 0; r < kRows; ++r) {
+    for (size_t v = 0; v < kVecs; ++v) hn::StoreU(sum[r][v], d, c + (row + r) * c_stride + column + v * lanes);
+  }
+}
+
+// C[r][n] += sum over t of a[t][r] * b[t][n], t < count, r < rows, n < columns (a multiple of 16): the weight gradient
+// of the tokens of a leaf.
+HWY_INLINE void TransposedTimesRows(const float* const* a, const float* const* b, size_t count, size_t rows,
+                                    size_t columns, float* c, size_t c_stride) {
+  const size_t lanes = hn::Lanes(FloatTag());
+  for (size_t r = 0; r < rows;) {
+    const bool full = r + kTileRows <= rows;
+    size_t column = 0;
+    for (; full && column + kTileVecs * lanes <= columns; column += kTileVecs * lanes) {
+      OuterTile<kTileRows, kTileVecs>(a, b, count, r, column, c, c_stride);
+    }
+    for (; full && column < columns; column += lanes) OuterTile<kTileRows, 1>(a, b, count, r, column, c, c_stride);
+    for (; !full && column < columns; column += lanes) OuterTile<1, 1>(a, b, count, r, column, c, c_stride);
+    r += full ? kTileRows : 1;
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace grove
+HWY_AFTER_NAMESPACE();
+
+#endif  // GROVE_KERNELS_BLOCK_PRODUCT_INL_H_

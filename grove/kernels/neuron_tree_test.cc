@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/kernels/neuron_tree.h"
+
+#include <gtest/gtest.h>
+
+#include "grove/kernels/test_cases.h"
+
+namespace grove {
+namespace {
+
+using test::NeuronTreeCase;
+using test::NeuronTreeGradientBuffers;
+using test::OnEveryTarget;
+using test::RandomNormal;
+using test::RelativeError;
+
+// Widths straddle vector lengths; depth 0; many and few trees.
+std::vector<NeuronTreeShape> Shapes() {
+  std::vector<NeuronTreeShape> shapes;
+  for (const bool two_sided : {false, true}) {
+    for (const Activation activation : {Activation::kGelu, Activation::kRelu}) {
+      shapes.push_back({.width = 1, .trees = 1, .depth = 2, .activation = activation, .two_sided = two_sided});
+      shapes.push_back({.width = 7, .trees = 3, .depth = 0, .activation = activation, .two_sided = two_sided});
+      shapes.push_back({.width = 16, .trees = 2, .depth = 4, .activation = activation, .two_sided = two_sided});
+      shapes.push_back({.width = 33, .trees = 1, .depth = 7, .activation = activation, .two_sided = two_sided});
+      shapes.push_back({.width = 96, .trees = 4, .depth = 4, .activation = activation, .two_sided = two_sided});
+    }
+  }
+  return shapes;
+}
+
+TEST(NeuronTreeForward, EqualsReferenceOnEveryTarget) {
+  OnEveryTarget([] {
+    for (const NeuronTreeShape& shape : Shapes()) {
+      for (const bool bias : {true, false}) {
+        const NeuronTreeCase c(shape, 11, bias);
+        const PackedNeuronTree packed(shape, c.weights());
+        for (const size_t tokens : {0, 1, 5, 50}) {
+          for (const size_t threads : {1, 3}) {
+            ThreadPool pool(threads);
+            const std::vector<float> x = RandomNormal(tokens * shape.width, 1.0f, 5);
+            std::vector<float> expected(x.size()), y(x.size() + 1, NAN);
+            y.back() = 42.0f;  // guard
+            NeuronTreeForwardReference(shape, c.weights(), x.data(), tokens, expected.data(), nullptr);
+            NeuronTreeForward(packed, x.data(), tokens, y.data(), nullptr, pool);
+            EXPECT_EQ(y.back(), 42.0f);
+            y.pop_back();
+            EXPECT_LT(RelativeError(y, expected), 1e-5) << "width " << shape.width << " depth " << shape.depth;
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST(NeuronTreeForward, DoesNotDependOnBatchOrThreads) {
+  const NeuronTreeShape shape{.width = 50, .trees = 3, .depth = 5, .two_sided = true};
+  const NeuronTreeCase c(shape);
+  const PackedNeuronTree packed(shape, c.weights());
+  const size_t tokens = 100;
+  const std::vector<float> x = RandomNormal(tokens * shape.width, 1.0f, 5);
+  std::vector<float> together(x.size()), alone(x.size());
+  OnEveryTarget([&] {
+    ThreadPool three(3), one(1);
+    NeuronTreeForward(packed, x.data(), tokens, together.data(), nullptr, three);
+    for (size_t t = 0; t < tokens; ++t) {
+      NeuronTreeForward(packed, x.data() + t * shape.width, 1, alone.data() + t * shape.width, nullptr, one);
+    }
+    EXPECT_EQ(together, alone);
+  });
+}
+
+TEST(NeuronTreeForward, LogitOfExactlyZeroGoesLeft) {
+  const NeuronTreeShape shape{.width = 4, .trees = 1, .depth = 3};
+  NeuronTreeCase c(shape, 1, false);
+  const std::vector<float> x(4, 0.0f);  // every logit is 0
+  std::vector<float> y(4), logits(4);
+  std::vector<uint32_t> nodes(4), reference_nodes(4);
+  const NeuronTreeTrace trace{nodes.data(), logits.data()};
+  const NeuronTreeTrace reference_trace{reference_nodes.data(), logits.data()};
+  NeuronTreeForwardReference(shape, c.weights(), x.data(), 1, y.data(), &reference_trace);
+  EXPECT_EQ(reference_nodes, (std::vector<uint32_t>{0, 1, 3, 7}));
+  const PackedNeuronTree packed(shape, c.weights());
+  OnEveryTarget([&] {
+    ThreadPool pool(1);
+    NeuronTreeForward(packed, x.data(), 1, y.data(), &trace, pool);
+    EXPECT_EQ(nodes, reference_nodes);
+  });
+}
+
+TEST(NeuronTreeForward, OneSidedLeftTurnsOfReluSayNothing) {
+  const NeuronTreeShape shape{.width = 1, .trees = 1, .depth = 1, .activation = Activation::kRelu, .two_sided = true};
+  const std::vector<float> w_in{1, 1, 1}, w_out{10, 20, 30}, w_left{100, 200, 300}, x{-2};
+  float y = 0;
+  NeuronTreeShape one_sided = shape;
+  one_sided.two_sided = false;
+  NeuronTreeForwardReference(one_sided, {w_in.data(), nullptr, w_out.data(), nullptr}, x.data(), 1, &y, nullptr);
+  EXPECT_EQ(y, 0.0f);
+  NeuronTreeForwardReference(shape, {w_in.data(), nullptr, w_out.data(), w_left.data()}, x.data(), 1, &y, nullptr);
+  EXPECT_EQ(y, 2 * 100 + 2 * 200);  // root, then its left child
+}
+
+TEST(NeuronTreeBackward, EqualsReferenceOnEveryTargetAndThreadCount) {
+  OnEveryTarget([] {
+    for (const NeuronTreeShape& shape : Shapes()) {
+      const NeuronTreeCase c(shape, 21);
+      const PackedNeuronTree packed(shape, c.weights());
+      for (const size_t tokens : {0, 1, 40}) {
+        const size_t visits = tokens * shape.trees * shape.levels();
+        const std::vector<float> x = RandomNormal(tokens * shape.width, 1.0f, 7);
+        const std::vector<float> dy = RandomNormal(tokens * shape.width, 1.0f, 8);
+        NeuronTreeGradientBuffers expected(shape, tokens);
+        NeuronTreeBackwardReference(shape, c.weights(), x.data(), dy.data(), tokens, expected.view());
+        std::vector<float> y(x.size()), logits(visits), first;
+        std::vector<uint32_t> nodes(visits);
+        const NeuronTreeTrace trace{nodes.data(), logits.data()};
+        for (const size_t threads : {1, 3}) {
+          ThreadPool pool(threads);
+          NeuronTreeGradientBuffers actual(shape, tokens);
+          NeuronTreeForward(packed, x.data(), tokens, y.data(), &trace, pool);
+          NeuronTreeBackward(packed, x.data(), trace, dy.data(), tokens, actual.view(), pool);
+          EXPECT_LT(RelativeError(actual.dx, expected.dx), 1e-5);
+          EXPECT_LT(RelativeError(actual.dw_in, expected.dw_in), 1e-5);
+          EXPECT_LT(RelativeError(actual.db_in, expected.db_in), 1e-5);
+          EXPECT_LT(RelativeError(actual.dw_out, expected.dw_out), 1e-5);
+          EXPECT_LT(RelativeError(actual.dw_out_left, expected.dw_out_left), 1e-5);
+          if (first.empty()) first = actual.dw_in;
+          EXPECT_EQ(first, actual.dw_in) << "depends on the number of threads";
+        }
+      }
+    }
+  });
+}
+
+// The reference's own gradient against differences of its forward pass; routing is constant in a small neighbourhood.
+TEST(NeuronTreeBackward, ReferenceEqualsDifferences) {
+  for (const bool two_sided : {false, true}) {
+    const NeuronTreeShape shape{.width = 6, .trees = 2, .depth = 2, .two_sided = two_sided};
+    const NeuronTreeCase c(shape, 31);
+    const size_t tokens = 3;
+    std::vector<float> x = RandomNormal(tokens * shape.width, 1.0f, 9), y(x.size());
+    const std::vector<float> dy = RandomNormal(x.size(), 1.0f, 10);
+    NeuronTreeGradientBuffers g(shape, tokens);
+    NeuronTreeBackwardReference(shape, c.weights(), x.data(), dy.data(), tokens, g.view());
+    const auto loss = [&] {
+      NeuronTreeForwardReference(shape, c.weights(), x.data(), tokens, y.data(), nullptr);
+      double sum = 0;
+      for (size_t i = 0; i < y.size(); ++i) sum += double{y[i]} * dy[i];
+      return sum;
+    };
+    for (size_t i = 0; i < x.size(); ++i) {
+      const float kept = x[i], step = 1e-3f;
+      x[i] = kept + step;
+      const double above = loss();
+      x[i] = kept - step;
+      const double below = loss();
+      x[i] = kept;
+      EXPECT_NEAR((above - below) / (2 * step), g.dx[i], 2e-3 * (1 + std::abs(g.dx[i])));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace grove

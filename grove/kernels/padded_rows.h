@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// The caller's rows [count, width] as rows that vector code may read or write up to whole cache lines. Where the width
+// already is a whole number of lines nothing is copied.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include "grove/base/aligned.h"
+
+namespace grove {
+
+class PaddedInput {
+ public:
+  PaddedInput(const float* rows, size_t count, size_t width) : stride_(RoundUpToLine<float>(width)), rows_(rows) {
+    if (stride_ == width) return;
+    copy_ = AlignedArray<float>(count * stride_);
+    for (size_t r = 0; r < count; ++r) std::copy_n(rows + r * width, width, copy_.data() + r * stride_);
+    rows_ = copy_.data();
+  }
+  const float* row(size_t r) const { return rows_ + r * stride_; }
+  size_t stride() const { return stride_; }
+
+ private:
+  size_t stride_;
+  const float* rows_;
+  AlignedArray<float> copy_;
+};
+
+// Results collect in row(); Finish() brings them to the caller's rows. Starts with zeros.
+class PaddedOutput {
+ public:
+  PaddedOutput(float* rows, size_t count, size_t width)
+      : count_(count), width_(width), stride_(RoundUpToLine<float>(width)), target_(rows), rows_(rows) {
+    if (stride_ == width) {
+      std::fill_n(rows, count * width, 0.0f);
+    } else {
+      copy_ = AlignedArray<float>(count * stride_);
+      rows_ = copy_.data();
+    }
+  }
+  float* row(size_t r) { return rows_ + r * stride_; }
+  void Finish() {
+    if (stride_ == width_) return;
+    for (size_t r = 0; r < count_; ++r) std::copy_n(row(r), width_, target_ + r * width_);
+  }
+
+ private:
+  size_t count_, width_, stride_;
+  float* target_;
+  float* rows_;
+  AlignedArray<float> copy_;
+};
+
+}  // namespace grove
