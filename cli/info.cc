@@ -33,11 +33,12 @@ Json MachineInfo(const CommonOptions& common) {
           {"onednn", fmt::format("{}.{}.{}", dnnl->major, dnnl->minor, dnnl->patch)}};
 }
 
-// Parameters of the model: a tied decoder that is stored a second time counts once.
+// Parameters of the model: a tied decoder that is stored a second time counts once, the attention's constant not at
+// all.
 int64_t CountParameters(const SafetensorsFile& weights) {
   int64_t count = 0;
   for (const auto& [name, tensor] : weights.tensors()) {
-    if (name == "decoder.weight") continue;
+    if (name == "decoder.weight" || name.ends_with(".norm_factor")) continue;
     int64_t size = 1;
     for (const int64_t extent : tensor.shape) size *= extent;
     count += size;
@@ -96,9 +97,9 @@ void PrintMachine(const Json& info) {
   PrintRow("CPU", ValueText(info["cpu"]));
   PrintRow("threads", ValueText(info["threads"]));
   for (const auto& [name, value] : info["targets"].items()) {
-    PrintRow(name + (value.is_array() ? " targets" : " target"),
-             value.is_array() ? fmt::format("{}", fmt::join(value.get<std::vector<std::string>>(), " "))
-                              : ValueText(value));
+    PrintRow(
+        name + (value.is_array() ? " targets" : " target"),
+        value.is_array() ? fmt::format("{}", fmt::join(value.get<std::vector<std::string>>(), " ")) : ValueText(value));
   }
   PrintRow("oneDNN", ValueText(info["onednn"]));
 }
@@ -110,9 +111,9 @@ void PrintModel(const Json& info) {
   PrintRow("layers", ValueText(info["layers"]));
   PrintRow("width", fmt::format("{}, {} attention heads", ValueText(info["width"]), ValueText(info["heads"])));
   PrintRow("feedforward", ValueText(feed_forward["description"]));
-  PrintRow("neurons per layer", fmt::format("{} stored, {} active for a token",
-                                            CountText(feed_forward["stored_neurons"].get<int64_t>()),
-                                            CountText(feed_forward["active_neurons"].get<int64_t>())));
+  PrintRow("neurons per layer",
+           fmt::format("{} stored, {} active for a token", CountText(feed_forward["stored_neurons"].get<int64_t>()),
+                       CountText(feed_forward["active_neurons"].get<int64_t>())));
   PrintRow("parameters", CountText(info["parameters"].get<int64_t>()));
   PrintRow("vocabulary", CountText(info["vocabulary"].get<int64_t>()));
   PrintRow("longest input", ValueText(info["max_length"]) + " tokens");
@@ -130,7 +131,9 @@ class InfoVerb : public Verb {
               .summary = "Show this build and the machine's instruction sets, or describe a model",
               .example = "grove info\ngrove info --model models/small --json"}) {}
 
-  void Declare(CLI::App& app) override { app.add_option("--model", model_, "Model directory to describe"); }
+  void Declare(CLI::App& app) override {
+    app.add_option("--model", model_, "Model directory to describe")->type_name("DIR");
+  }
 
   Status Run(const CommonOptions& common) override {
     Json info = MachineInfo(common);

@@ -13,7 +13,8 @@ namespace grove::cli {
 Result<std::vector<std::string>> TextsOrStdin(const std::vector<std::string>& arguments) {
   if (!arguments.empty()) return arguments;
   if (isatty(STDIN_FILENO)) {
-    return Error(ErrorCode::kInvalidArgument, "there is no text; give it as an argument or one a line on standard input");
+    return Error(ErrorCode::kInvalidArgument,
+                 "there is no text; give it as an argument or one a line on standard input");
   }
   std::vector<std::string> lines;
   for (std::string line; std::getline(std::cin, line);) {

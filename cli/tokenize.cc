@@ -18,12 +18,13 @@ class TokenizeVerb : public Verb {
                          "grove tokenize --tokenizer vocab.txt --json --pair \"How are you?\" \"Fine.\""}) {}
 
   void Declare(CLI::App& app) override {
-    auto* model = app.add_option("--model", model_, "Model directory whose tokenizer is used");
-    app.add_option("--tokenizer", tokenizer_, "tokenizer.json or vocab.txt")->excludes(model);
+    auto* model = app.add_option("--model", model_, "Model directory whose tokenizer is used")->type_name("DIR");
+    app.add_option("--tokenizer", tokenizer_, "tokenizer.json or vocab.txt")->excludes(model)->type_name("FILE");
     app.add_flag("--pair", pair_, "Encode the two texts given as one pair");
-    app.add_option("--max-length", max_length_, "Truncate to this many tokens, special tokens counted (0: do not)");
-    app.add_flag("!--no-special-tokens", special_, "Leave out [CLS] and [SEP]");
-    app.add_option("TEXT", texts_, "Texts (default: the lines of standard input)");
+    app.add_option("--max-length", max_length_, "Truncate to this many tokens, special tokens counted (0: do not)")
+        ->type_name("N");
+    app.add_flag("--no-special-tokens", no_special_tokens_, "Leave out [CLS] and [SEP]");
+    app.add_option("TEXT", texts_, "Texts (default: the lines of standard input)")->type_name("");
   }
 
   Status Check() override {
@@ -39,7 +40,7 @@ class TokenizeVerb : public Verb {
   Status Run(const CommonOptions& common) override {
     GROVE_ASSIGN_OR_RETURN(const Tokenizer tokenizer, OpenTokenizer(tokenizer_, model_));
     GROVE_ASSIGN_OR_RETURN(const std::vector<std::string> texts, TextsOrStdin(texts_));
-    const EncodeOptions options{.add_special_tokens = special_, .max_length = max_length_};
+    const EncodeOptions options{.add_special_tokens = !no_special_tokens_, .max_length = max_length_};
     std::vector<Encoding> encodings;
     if (pair_) {
       GROVE_ASSIGN_OR_RETURN(Encoding encoding, tokenizer.EncodePair(texts[0], texts[1], options));
@@ -84,7 +85,7 @@ class TokenizeVerb : public Verb {
   std::string model_, tokenizer_;
   std::vector<std::string> texts_;
   size_t max_length_ = 0;
-  bool pair_ = false, special_ = true;
+  bool pair_ = false, no_special_tokens_ = false;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include "cli/verb.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
@@ -16,10 +17,19 @@
 #include <string_view>
 
 #include "grove/base/thread_pool.h"
+#include "grove/io/files.h"
 #include "grove/kernels/target.h"
 
 namespace grove::cli {
 namespace {
+
+// Ctrl-C and termination: nothing half-written stays, one word, and the exit code that shells expect.
+void Stop(int signal) {
+  RemoveTemporaryFiles();
+  static constexpr char kWord[] = "\nstopped; no unfinished file is left\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kWord, sizeof(kWord) - 1);
+  _exit(128 + signal);
+}
 
 // The one place that writes an error: a single line, whatever the message holds.
 void PrintError(const std::string& who, std::string message) {
@@ -47,7 +57,7 @@ std::string Suggestion(const std::string& word, const std::vector<std::string>& 
   const auto closest = std::min_element(names.begin(), names.end(), [&](const auto& a, const auto& b) {
     return EditDistance(word, a) < EditDistance(word, b);
   });
-  if (EditDistance(word, *closest) <= 1 + word.size() / 3) return fmt::format("did you mean {}?", *closest);
+  if (EditDistance(word, *closest) <= 1 + word.size() / 3) return fmt::format("the closest is {}", *closest);
   return fmt::format("the verbs are {}", fmt::join(names, ", "));
 }
 
@@ -126,9 +136,11 @@ void Program::AddVerb(Verb& verb) {
 void Program::AddCommonOptions(CLI::App& app) {
   app.add_option("--threads", common_.threads, "Threads to use")
       ->check(CLI::Range(size_t{1}, size_t{1024}))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->type_name("N");
   app.add_option("--target", common_.target, "Instruction set of the kernels, see grove info (default: the best one)")
-      ->envname("GROVE_TARGET");
+      ->envname("GROVE_TARGET")
+      ->type_name("NAME");
   app.add_flag("--json", common_.json, "Print the result as JSON");
 }
 
@@ -172,6 +184,9 @@ int Program::RunVerb(Verb& verb) {
 }  // namespace
 
 int Main(int argc, char** argv, const std::string& program, const std::string& purpose, const Verbs& verbs) {
+  for (const int stop : {SIGINT, SIGTERM}) {
+    if (std::signal(stop, Stop) == SIG_IGN) std::signal(stop, SIG_IGN);  // the parent wants it ignored
+  }
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a failed write, reported below, instead of a silent death
   int code = kExitFailed;
   try {

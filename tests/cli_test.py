@@ -30,8 +30,8 @@ class Usage(program.ProgramTest):
     def test_wrong_command_lines_are_exit_code_2(self):
         self.refuse(code=2, names=["info", "fill-mask"])
         self.refuse("bench", code=2, names=["layer"])
-        self.refuse("fillmask", code=2, names=["did you mean fill-mask"])
-        self.refuse("bench", "leyer", code=2, names=["did you mean layer"])
+        self.refuse("fillmask", code=2, names=["the closest is fill-mask"])
+        self.refuse("bench", "leyer", code=2, names=["the closest is layer"])
         self.refuse("wholly-different", code=2, names=["the verbs are"])
         self.refuse("info", "--no-such-option", code=2, names=["--no-such-option", "grove info --help"])
         self.refuse("info", "surplus", code=2, names=["surplus"])

@@ -13,8 +13,9 @@ if [ -x "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$*" ]; then exit 0; fi
 system_python=/usr/bin/python3
 [ -x "$system_python" ] || system_python=python3
 "$system_python" -m venv "$folder"
-if "$python" -m pip install --quiet --disable-pip-version-check --no-input "$@"; then
+if log=$("$python" -m pip install --quiet --disable-pip-version-check --no-input --retries 2 "$@" 2>&1 </dev/null); then
   echo "$*" >"$stamp"
 else
+  printf '%s\n' "$log" | tail -n 1 >&2
   echo "The Python packages $* could not be installed; the tests that compare with them will be skipped." >&2
 fi

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <system_error>
 #include <utility>
 
@@ -33,6 +34,33 @@ std::string FolderOf(const std::string& path) {
 std::string TemporaryName(const std::string& path) {
   static std::atomic<unsigned> counter{0};
   return path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(counter++);
+}
+
+// Names that RemoveTemporaryFiles() unlinks. Plain memory, because a signal handler may read it at any moment; a file
+// beyond the last slot is only not cleaned up.
+struct TemporarySlot {
+  std::atomic<int> state{0};  // 0 free, 1 being changed, 2 a name
+  char name[1024];
+};
+TemporarySlot temporary_slots[16];
+
+void Register(const std::string& name) {
+  if (name.size() >= sizeof(TemporarySlot::name)) return;
+  for (TemporarySlot& slot : temporary_slots) {
+    int expected = 0;
+    if (!slot.state.compare_exchange_strong(expected, 1)) continue;
+    std::memcpy(slot.name, name.c_str(), name.size() + 1);
+    slot.state = 2;
+    return;
+  }
+}
+
+void Unregister(const std::string& name) {
+  for (TemporarySlot& slot : temporary_slots) {
+    int expected = 2;
+    if (!slot.state.compare_exchange_strong(expected, 1)) continue;
+    slot.state = name == slot.name ? 0 : 2;
+  }
 }
 
 Status SyncFolder(const std::string& path) {
@@ -97,6 +125,7 @@ Result<AtomicFile> AtomicFile::Create(const std::string& path) {
   const std::string temporary = TemporaryName(path);
   fd = open(temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
   if (fd < 0) return SystemError("write", path, errno);
+  Register(temporary);
   return AtomicFile(fd, path, temporary);
 }
 
@@ -107,7 +136,9 @@ AtomicFile::AtomicFile(AtomicFile&& other) noexcept
 
 AtomicFile::~AtomicFile() {
   if (fd_ >= 0) close(fd_);
-  if (!temporary_.empty()) unlink(temporary_.c_str());
+  if (temporary_.empty()) return;
+  unlink(temporary_.c_str());
+  Unregister(temporary_);
 }
 
 Status AtomicFile::Write(std::span<const std::byte> bytes) {
@@ -131,11 +162,18 @@ Status AtomicFile::Commit() {
       return SystemError("write", path_, errno);
     }
     temporary_ = name;
+    Register(temporary_);
   }
   if (close(std::exchange(fd_, -1)) != 0) return SystemError("write", path_, errno);
   if (std::rename(temporary_.c_str(), path_.c_str()) != 0) return SystemError("write", path_, errno);
-  temporary_.clear();
+  Unregister(std::exchange(temporary_, ""));
   return SyncFolder(path_);
+}
+
+void RemoveTemporaryFiles() {
+  for (TemporarySlot& slot : temporary_slots) {
+    if (slot.state == 2) unlink(slot.name);
+  }
 }
 
 Status WriteTextFile(const std::string& path, std::string_view text) {

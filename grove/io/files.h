@@ -50,6 +50,10 @@ class AtomicFile {
   std::string path_, temporary_;
 };
 
+// Unlinks the temporary files of every AtomicFile of this process. For a signal handler that then ends the process
+// (async-signal-safe); each of those files fails from here on.
+void RemoveTemporaryFiles();
+
 Status WriteTextFile(const std::string& path, std::string_view text);
 
 }  // namespace grove
