@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/model/embedding.h"
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "grove/model/row_ops.h"
+
+namespace grove {
+
+void SinusoidalPositions(size_t length, size_t width, float* table) {
+  // Frequencies and angles in float, as the reference has them: at position 500 the rounding of the angle shows.
+  const float step = static_cast<float>(-std::log(10000.0) / static_cast<double>(width));
+  for (size_t pair = 0; pair < width; pair += 2) {
+    const float frequency = std::exp(static_cast<float>(pair) * step);
+    for (size_t position = 0; position < length; ++position) {
+      const float angle = static_cast<float>(position) * frequency;
+      table[position * width + pair] = std::sin(angle);
+      if (pair + 1 < width) table[position * width + pair + 1] = std::cos(angle);
+    }
+  }
+}
+
+// Rows of positions: stored ones, or sines computed once as far as any input has reached. The limit of a sinusoidal
+// model costs no memory, so a config cannot ask for more than its inputs need.
+class Embedding::Positions {
+ public:
+  explicit Positions(AlignedArray<float> learned) : table_(std::make_shared<AlignedArray<float>>(std::move(learned))) {}
+  Positions(size_t width, float scale)
+      : width_(width), scale_(scale), table_(std::make_shared<AlignedArray<float>>()) {}
+
+  // At least [length, width].
+  std::shared_ptr<const AlignedArray<float>> AtLeast(size_t length) {
+    const std::lock_guard lock(mutex_);
+    if (width_ != 0 && table_->size() < length * width_) {
+      auto table = std::make_shared<AlignedArray<float>>(length * width_);
+      SinusoidalPositions(length, width_, table->data());
+      for (size_t i = 0; i < table->size(); ++i) (*table)[i] *= scale_;
+      table_ = std::move(table);
+    }
+    return table_;
+  }
+
+ private:
+  size_t width_ = 0;  // 0: learned
+  float scale_ = 1;
+  std::mutex mutex_;
+  std::shared_ptr<AlignedArray<float>> table_;
+};
+
+Embedding::Embedding() = default;
+Embedding::Embedding(Embedding&&) noexcept = default;
+Embedding::~Embedding() = default;
+
+Result<Embedding> Embedding::Load(const SafetensorsFile& file, const ModelConfig& config) {
+  const std::string prefix = "encoder.embedding.";
+  Embedding embedding;
+  embedding.width_ = static_cast<size_t>(config.width);
+  GROVE_ASSIGN_OR_RETURN(embedding.words_,
+                         file.ReadFloats(prefix + "word_embedding.weight", {config.vocabulary, config.width}));
+  if (config.position == PositionKind::kLearned) {
+    GROVE_ASSIGN_OR_RETURN(AlignedArray<float> table, file.ReadFloats(prefix + "pos_embedding.embedding.weight",
+                                                                      {config.max_length, config.width}));
+    embedding.positions_ = std::make_unique<Positions>(std::move(table));
+  } else {
+    float scale = 1;
+    if (config.position == PositionKind::kScaledSinusoidal) {
+      GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> factor,
+                             file.ReadFloats(prefix + "pos_embedding.scale_factor", {1}));
+      scale = factor[0];
+    }
+    embedding.positions_ = std::make_unique<Positions>(embedding.width_, scale);
+  }
+  if (config.embedding_norm) {
+    GROVE_ASSIGN_OR_RETURN(embedding.norm_, LayerNorm::Load(file, prefix + "norm", config.width, config.norm_eps));
+  }
+  return embedding;
+}
+
+void Embedding::Forward(std::span<const int32_t> ids, size_t length, float* y, ThreadPool& pool) const {
+  const auto positions = positions_->AtLeast(length);
+  pool.ParallelFor(ids.size(), 32, [&](size_t begin, size_t end) {
+    for (size_t token = begin; token < end; ++token) {
+      float* row = y + token * width_;
+      std::copy_n(words_.data() + static_cast<size_t>(ids[token]) * width_, width_, row);
+      AddInto(positions->data() + token % length * width_, width_, row);
+    }
+    float* rows = y + begin * width_;
+    if (norm_) norm_->ForwardHere(rows, end - begin, rows);
+  });
+}
+
+}  // namespace grove

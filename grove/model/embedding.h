@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "grove/base/aligned.h"
+#include "grove/base/result.h"
+#include "grove/base/thread_pool.h"
+#include "grove/io/model_config.h"
+#include "grove/io/safetensors.h"
+#include "grove/model/layer_norm.h"
+
+namespace grove {
+
+// table [length, width] of Vaswani et al., arXiv 1706.03762, section 3.5: sines in even, cosines in odd columns.
+void SinusoidalPositions(size_t length, size_t width, float* table);
+
+// Word embedding + position, then LayerNorm if the model has one.
+class Embedding {
+ public:
+  static Result<Embedding> Load(const SafetensorsFile& file, const ModelConfig& config);
+  Embedding(Embedding&&) noexcept;
+  ~Embedding();
+
+  // ids [batch, length], each in the vocabulary; length at most the model's limit. y [batch, length, width].
+  void Forward(std::span<const int32_t> ids, size_t length, float* y, ThreadPool& pool) const;
+  const AlignedArray<float>& words() const { return words_; }  // [vocabulary, width]
+
+ private:
+  class Positions;
+  Embedding();
+
+  size_t width_ = 0;
+  AlignedArray<float> words_;
+  std::unique_ptr<Positions> positions_;
+  std::optional<LayerNorm> norm_;
+};
+
+}  // namespace grove

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/model/row_ops.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "grove/base/aligned.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "grove/model/row_ops.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target:
+#include "hwy/contrib/math/math-inl.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace grove {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// At most one cache line, so that rows padded to whole lines need no tail.
+using FloatTag = hn::CappedTag<float, kCacheLineBytes / sizeof(float)>;
+using FloatVec = hn::Vec<FloatTag>;
+
+void AddIntoSimd(const float* HWY_RESTRICT x, size_t count, float* HWY_RESTRICT y) {
+  const FloatTag d;
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+    hn::StoreU(hn::Add(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, y + i);
+  }
+  for (; i < count; ++i) y[i] += x[i];
+}
+
+void MultiplyIntoSimd(const float* HWY_RESTRICT x, size_t count, float* HWY_RESTRICT y) {
+  const FloatTag d;
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, x + i), hn::LoadU(d, y + i)), d, y + i);
+  }
+  for (; i < count; ++i) y[i] *= x[i];
+}
+
+HWY_INLINE float Mean(const float* x, size_t width) {
+  const FloatTag d;
+  FloatVec sum = hn::Zero(d);
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= width; i += hn::Lanes(d)) sum = hn::Add(sum, hn::LoadU(d, x + i));
+  float total = hn::GetLane(hn::SumOfLanes(d, sum));
+  for (; i < width; ++i) total += x[i];
+  return total / static_cast<float>(width);
+}
+
+// Two passes: the difference of a sum of squares and a squared sum would lose what a large mean leaves of it.
+HWY_INLINE float Variance(const float* x, size_t width, float mean) {
+  const FloatTag d;
+  FloatVec sum = hn::Zero(d);
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= width; i += hn::Lanes(d)) {
+    const FloatVec off = hn::Sub(hn::LoadU(d, x + i), hn::Set(d, mean));
+    sum = hn::MulAdd(off, off, sum);
+  }
+  float total = hn::GetLane(hn::SumOfLanes(d, sum));
+  for (; i < width; ++i) total += (x[i] - mean) * (x[i] - mean);
+  return total / static_cast<float>(width);
+}
+
+void NormalizeRowsSimd(const float* x, size_t rows, size_t width, const float* weight, const float* bias, float eps,
+                       float* y) {
+  const FloatTag d;
+  for (size_t r = 0; r < rows; ++r, x += width, y += width) {
+    const float mean = Mean(x, width);
+    const float scale = 1.0f / std::sqrt(Variance(x, width, mean) + eps);
+    size_t i = 0;
+    for (; i + hn::Lanes(d) <= width; i += hn::Lanes(d)) {
+      const FloatVec off = hn::Mul(hn::Sub(hn::LoadU(d, x + i), hn::Set(d, mean)), hn::Set(d, scale));
+      hn::StoreU(hn::MulAdd(off, hn::LoadU(d, weight + i), hn::LoadU(d, bias + i)), d, y + i);
+    }
+    for (; i < width; ++i) y[i] = (x[i] - mean) * scale * weight[i] + bias[i];
+  }
+}
+
+HWY_INLINE void SoftmaxRow(float* x, size_t padded, const float* added) {
+  const FloatTag d;
+  const size_t lanes = hn::Lanes(d);
+  FloatVec largest = hn::Set(d, -std::numeric_limits<float>::infinity());
+  for (size_t i = 0; i < padded; i += lanes) {
+    FloatVec value = hn::LoadU(d, x + i);
+    if (added != nullptr) {
+      value = hn::Add(value, hn::LoadU(d, added + i));
+      hn::StoreU(value, d, x + i);
+    }
+    largest = hn::Max(largest, value);
+  }
+  const FloatVec top = hn::MaxOfLanes(d, largest);
+  FloatVec sum = hn::Zero(d);
+  for (size_t i = 0; i < padded; i += lanes) {
+    const FloatVec value = hn::Exp(d, hn::Sub(hn::LoadU(d, x + i), top));
+    hn::StoreU(value, d, x + i);
+    sum = hn::Add(sum, value);
+  }
+  const FloatVec share = hn::Div(hn::Set(d, 1.0f), hn::SumOfLanes(d, sum));
+  for (size_t i = 0; i < padded; i += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, x + i), share), d, x + i);
+}
+
+void SoftmaxRowsSimd(float* x, size_t rows, size_t width, size_t padded, const float* added) {
+  for (size_t r = 0; r < rows; ++r, x += padded) {
+    std::fill(x + width, x + padded, -std::numeric_limits<float>::infinity());
+    SoftmaxRow(x, padded, added);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace grove
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace grove {
+HWY_EXPORT(AddIntoSimd);
+HWY_EXPORT(MultiplyIntoSimd);
+HWY_EXPORT(NormalizeRowsSimd);
+HWY_EXPORT(SoftmaxRowsSimd);
+
+void AddInto(const float* x, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(AddIntoSimd)(x, count, y); }
+
+void MultiplyInto(const float* x, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(MultiplyIntoSimd)(x, count, y); }
+
+void NormalizeRows(const float* x, size_t rows, size_t width, const float* weight, const float* bias, float eps,
+                   float* y) {
+  HWY_DYNAMIC_DISPATCH(NormalizeRowsSimd)(x, rows, width, weight, bias, eps, y);
+}
+
+void SoftmaxRows(float* x, size_t rows, size_t width, size_t padded, const float* added) {
+  HWY_DYNAMIC_DISPATCH(SoftmaxRowsSimd)(x, rows, width, padded, added);
+}
+
+}  // namespace grove
+#endif  // HWY_ONCE
