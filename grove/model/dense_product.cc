@@ -146,6 +146,7 @@ DenseProduct::DenseProduct(const DenseShape& shape, const float* weights, const 
 }
 
 DenseProduct::DenseProduct(DenseProduct&&) noexcept = default;
+DenseProduct& DenseProduct::operator=(DenseProduct&&) noexcept = default;
 DenseProduct::~DenseProduct() = default;
 
 const DenseShape& DenseProduct::shape() const { return state_->shape; }

@@ -34,6 +34,7 @@ class DenseProduct {
   // `pool`.
   DenseProduct(const DenseShape& shape, const float* weights, const float* bias, const ThreadPool& pool);
   DenseProduct(DenseProduct&&) noexcept;
+  DenseProduct& operator=(DenseProduct&&) noexcept;
   ~DenseProduct();
 
   const DenseShape& shape() const;

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/model/forward_file.h"
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace grove {
+namespace {
+
+struct Inputs {
+  std::vector<int32_t> ids;
+  std::vector<uint8_t> mask;  // empty: none given
+  int64_t batch = 0, length = 0;
+};
+
+Error BadTensor(const SafetensorsFile& file, const std::string& tensor, const std::string& text) {
+  return Error(ErrorCode::kInvalidArgument, file.path() + ": tensor \"" + tensor + "\" " + text);
+}
+
+// Tensor `name` with values in [0, limit), of the shape of the ids once that is known.
+Result<std::vector<int64_t>> ReadValues(const SafetensorsFile& file, const std::string& name, int64_t limit,
+                                        Shape& shape) {
+  Shape own;
+  GROVE_ASSIGN_OR_RETURN(std::vector<int64_t> values, file.ReadIntegers(name, &own));
+  if (!shape.empty() && own != shape) {
+    return BadTensor(file, name,
+                     "has shape " + ShapeText(own) + " where that of input_ids, " + ShapeText(shape) + ", is expected");
+  }
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (values[i] < 0 || values[i] >= limit) {
+      return BadTensor(file, name,
+                       "has " + std::to_string(values[i]) + " at position " + std::to_string(i) +
+                           "; values must be from 0 to " + std::to_string(limit - 1));
+    }
+  }
+  shape = std::move(own);
+  return values;
+}
+
+Result<Inputs> ReadInputs(const SafetensorsFile& file, const ModelConfig& config) {
+  Shape shape;
+  GROVE_ASSIGN_OR_RETURN(const std::vector<int64_t> ids, ReadValues(file, "input_ids", config.vocabulary, shape));
+  if (shape.size() != 2 || ids.empty()) {
+    return BadTensor(file, "input_ids",
+                     "has shape " + ShapeText(shape) +
+                         " where [batch, length] with at least one "
+                         "token is expected");
+  }
+  if (shape[1] > config.max_length) {
+    return BadTensor(file, "input_ids",
+                     "has " + std::to_string(shape[1]) +
+                         " tokens per sequence and the model takes "
+                         "at most " +
+                         std::to_string(config.max_length) + "; shorten the sequences");
+  }
+  Inputs inputs{{ids.begin(), ids.end()}, {}, shape[0], shape[1]};
+  if (file.Has("attention_mask")) {
+    GROVE_ASSIGN_OR_RETURN(const std::vector<int64_t> mask, ReadValues(file, "attention_mask", 2, shape));
+    inputs.mask.assign(mask.begin(), mask.end());
+  }
+  if (file.Has("token_type_ids")) {
+    const Result<std::vector<int64_t>> types = ReadValues(file, "token_type_ids", 1, shape);
+    if (!types.ok()) return types.error();
+  }
+  return inputs;
+}
+
+// Of the two outputs together, so that a large batch is refused before it exhausts the memory.
+Status CheckSize(const SafetensorsFile& file, const Inputs& inputs, const ModelConfig& config) {
+  constexpr int64_t kMaxFloats = int64_t{1} << 32;
+  const int64_t per_token = config.width + (config.head.kind == HeadKind::kMaskedLm ? config.vocabulary : 0);
+  if (inputs.batch * inputs.length > kMaxFloats / per_token) {
+    return BadTensor(file, "input_ids",
+                     "has shape " + ShapeText({inputs.batch, inputs.length}) +
+                         ", whose outputs would take more than 16 GiB; split the batch");
+  }
+  return Ok{};
+}
+
+}  // namespace
+
+Result<ForwardFileReport> ForwardFile(const LoadedModel& model, const std::string& input, const std::string& output) {
+  GROVE_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(input));
+  const ModelConfig& config = model.config();
+  GROVE_ASSIGN_OR_RETURN(const Inputs inputs, ReadInputs(file, config));
+  GROVE_RETURN_IF_ERROR(CheckSize(file, inputs, config));
+  const auto batch = static_cast<size_t>(inputs.batch), length = static_cast<size_t>(inputs.length);
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> hidden,
+                         model.encoder.Forward({inputs.ids, inputs.mask, batch, length}));
+  ForwardFileReport report{{inputs.batch, inputs.length, config.width}, {}};
+  AlignedArray<float> logits;
+  ThreadPool& pool = model.encoder.pool();
+  if (model.masked_lm) {
+    report.logits = {inputs.batch, inputs.length, config.vocabulary};
+    logits = AlignedArray<float>(batch * length * static_cast<size_t>(config.vocabulary));
+    model.masked_lm->Forward(hidden.data(), batch * length, logits.data(), pool);
+  } else {
+    report.logits = {inputs.batch, config.head.labels};
+    logits = AlignedArray<float>(batch * static_cast<size_t>(config.head.labels));
+    model.classifier->Forward(hidden.data(), batch, length, logits.data(), pool);
+  }
+  GROVE_RETURN_IF_ERROR(WriteSafetensors(
+      output, {{"hidden", ViewOf(hidden.span(), report.hidden)}, {"logits", ViewOf(logits.span(), report.logits)}},
+      {}));
+  return report;
+}
+
+}  // namespace grove
