@@ -10,6 +10,17 @@
 
 namespace grove::cli {
 
+void AddTexts(CLI::App& app, std::vector<std::string>& texts, const std::string& description) {
+  // CLI11 takes the text "[MASK]" for a list with the one element MASK, except where no extra arguments are allowed. An
+  // option that expects this many values and takes what it gets needs none.
+  constexpr int kMany = 1 << 20;
+  app.add_option("TEXT", texts, description + " (default: the lines of standard input)")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->expected(kMany, CLI::detail::expected_max_vector_size)
+      ->allow_extra_args(false)
+      ->type_name("");
+}
+
 Result<std::vector<std::string>> TextsOrStdin(const std::vector<std::string>& arguments) {
   if (!arguments.empty()) return arguments;
   if (isatty(STDIN_FILENO)) {

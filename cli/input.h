@@ -4,7 +4,7 @@
 // What several verbs read: texts from the command line or stdin, text files (plain or zstd), a model's tokenizer.
 #pragma once
 
-#include <functional>
+#include <CLI/CLI.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +13,9 @@
 #include "grove/text/tokenizer.h"
 
 namespace grove::cli {
+
+// Declares the positional argument TEXT...
+void AddTexts(CLI::App& app, std::vector<std::string>& texts, const std::string& description);
 
 // `arguments` if there are any, else the lines of stdin without their line ends. An error if there is neither.
 Result<std::vector<std::string>> TextsOrStdin(const std::vector<std::string>& arguments);

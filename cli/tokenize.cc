@@ -14,7 +14,7 @@ class TokenizeVerb : public Verb {
   TokenizeVerb()
       : Verb({.name = "tokenize",
               .summary = "Show the tokens of texts with their ids and offsets",
-              .example = "grove tokenize --model models/small \"The quick brown fox.\"\n"
+              .example = "grove tokenize --model models/novels-leaf-tree \"The quick brown fox.\"\n"
                          "grove tokenize --tokenizer vocab.txt --json --pair \"How are you?\" \"Fine.\""}) {}
 
   void Declare(CLI::App& app) override {
@@ -24,7 +24,7 @@ class TokenizeVerb : public Verb {
     app.add_option("--max-length", max_length_, "Truncate to this many tokens, special tokens counted (0: do not)")
         ->type_name("N");
     app.add_flag("--no-special-tokens", no_special_tokens_, "Leave out [CLS] and [SEP]");
-    app.add_option("TEXT", texts_, "Texts (default: the lines of standard input)")->type_name("");
+    AddTexts(app, texts_, "Texts");
   }
 
   Status Check() override {

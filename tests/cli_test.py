@@ -99,7 +99,8 @@ class Results(program.ProgramTest):
         result = self.succeed_json("fill-mask", "--model", self.model, "--top", "4", text)["results"]
         self.assertEqual(result[0]["text"], text)
         self.assertEqual(len(result[0]["masks"]), 1)
-        guesses = result[0]["masks"][0]
+        self.assertEqual(result[0]["masks"][0]["offset"], [13, 19])
+        guesses = result[0]["masks"][0]["words"]
         self.assertEqual(len(guesses), 4)
         scores = [guess["probability"] for guess in guesses]
         self.assertEqual(scores, sorted(scores, reverse=True))

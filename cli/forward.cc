@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// grove forward: one batch of token ids from a file, logits and hidden states to another.
+#include "cli/output.h"
+#include "cli/verbs.h"
+#include "grove/model/forward_file.h"
+
+namespace grove::cli {
+namespace {
+
+class ForwardVerb : public Verb {
+ public:
+  ForwardVerb()
+      : Verb({.name = "forward",
+              .summary = "Run a batch from a safetensors file (input_ids, attention_mask) and write logits and hidden",
+              .example = "grove forward --model models/novels-leaf-tree --input batch.safetensors --output "
+                         "out.safetensors"}) {}
+
+  void Declare(CLI::App& app) override {
+    app.add_option("--model", model_, "Model directory")->required()->type_name("DIR");
+    app.add_option("--input", input_,
+                   "safetensors file with input_ids [batch, length] and, if there is padding, "
+                   "attention_mask of the same shape (1 token, 0 padding)")
+        ->required()
+        ->type_name("FILE");
+    app.add_option("--output", output_, "safetensors file to write: logits and hidden, fp32")
+        ->required()
+        ->type_name("FILE");
+  }
+
+  Status Run(const CommonOptions& common) override {
+    ThreadPool pool(common.threads);
+    GROVE_ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(model_, &pool, {.tokenizer = false}));
+    GROVE_ASSIGN_OR_RETURN(const ForwardFileReport report, ForwardFile(model, input_, output_));
+    if (common.json) {
+      PrintJson({{"output", output_}, {"tensors", {{"logits", report.logits}, {"hidden", report.hidden}}}});
+    } else {
+      Print("{}: logits {}, hidden {}\n", output_, ShapeText(report.logits), ShapeText(report.hidden));
+    }
+    return Ok{};
+  }
+
+ private:
+  std::string model_, input_, output_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> MakeForwardVerb() { return std::make_unique<ForwardVerb>(); }
+
+}  // namespace grove::cli
