@@ -22,7 +22,22 @@ if(GROVE_SERVE)
   find_package(dnnl REQUIRED)
 endif()
 if(GROVE_TRAIN)
-  find_package(Torch REQUIRED)
+  # LibTorch is Debian's package or the torch wheel of the python3 on the PATH; for CUDA the wheel comes first. Torch's own
+  # configuration enables the CUDA language where the wheel has CUDA, so it must be read at this level, not in a function.
+  if(NOT GROVE_CUDA)
+    find_package(Torch QUIET)
+  endif()
+  if(NOT Torch_FOUND)
+    execute_process(COMMAND python3 -c "import torch; print(torch.utils.cmake_prefix_path)"
+                    OUTPUT_VARIABLE GROVE_TORCH_PREFIX OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+    list(PREPEND CMAKE_PREFIX_PATH ${GROVE_TORCH_PREFIX})
+    find_package(Torch REQUIRED)
+  endif()
+  add_library(grove_torch INTERFACE)
+  target_link_libraries(grove_torch INTERFACE ${TORCH_LIBRARIES})
+  target_include_directories(grove_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+  separate_arguments(GROVE_TORCH_FLAGS UNIX_COMMAND "${TORCH_CXX_FLAGS}")  # the wheel's _GLIBCXX_USE_CXX11_ABI
+  target_compile_options(grove_torch INTERFACE ${GROVE_TORCH_FLAGS})
 endif()
 if(GROVE_TESTS)
   find_package(GTest REQUIRED)

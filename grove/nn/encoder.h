@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// The crammedBERT encoder of the paper as LibTorch modules: embedding, pre-norm blocks, final norm. Parameter names are
+// those of the published checkpoints (encoder.layers.0.attn.dense.weight, ...).
+//
+//   h = norm(word[ids] + position)
+//   h = h + attention(norm1(h));  h = h + feed_forward(norm2(h))      per block; the second only if there is a layer
+//   hidden = final_norm(h)
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "grove/io/model_config.h"
+#include "grove/nn/feed_forward.h"
+
+namespace grove::nn {
+
+class Embedding final : public torch::nn::Module {
+ public:
+  explicit Embedding(const ModelConfig& config);
+  torch::Tensor Forward(const torch::Tensor& ids);  // [batch, length] -> [batch, length, width]
+  const torch::Tensor& word_weight() const { return word_embedding_->weight; }
+
+ private:
+  torch::Tensor Positions(int64_t length) const;  // [length, width]
+
+  double dropout_;
+  torch::nn::Embedding word_embedding_{nullptr};
+  std::shared_ptr<torch::nn::Module> pos_embedding_;
+  torch::Tensor learned_, sinusoids_, scale_;  // of the configured kind of positions
+  torch::nn::LayerNorm norm_{nullptr};
+};
+
+class Attention final : public torch::nn::Module {
+ public:
+  explicit Attention(const ModelConfig& config);
+  // mask: additive, [batch, 1, 1, length], or undefined.
+  torch::Tensor Forward(const torch::Tensor& h, const torch::Tensor& mask);
+
+ private:
+  int64_t heads_;
+  double dropout_;
+  std::shared_ptr<torch::nn::Module> self_attention_;
+  torch::nn::Linear query_key_value_{nullptr}, dense_{nullptr};
+};
+
+class Block final : public torch::nn::Module {
+ public:
+  Block(const ModelConfig& config, const ModuleOptions& options);
+  FeedForward::Output Forward(const torch::Tensor& h, const torch::Tensor& mask);
+
+ private:
+  double dropout_;
+  torch::nn::LayerNorm norm1_{nullptr}, norm2_{nullptr};
+  std::shared_ptr<Attention> attention_;
+  std::shared_ptr<FeedForward> feed_forward_;
+};
+
+struct EncoderOutput {
+  torch::Tensor hidden;       // [batch, length, width]
+  torch::Tensor regularizer;  // summed over the layers, scalar; undefined if no layer has one
+};
+
+class Encoder final : public torch::nn::Module {
+ public:
+  Encoder(const ModelConfig& config, const ModuleOptions& options);
+  // ids [batch, length] int64; attention_mask [batch, length], 1 = token, 0 = padding, or undefined.
+  EncoderOutput Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask);
+  const torch::Tensor& word_weight() const { return embedding_->word_weight(); }
+
+ private:
+  std::shared_ptr<Embedding> embedding_;
+  std::vector<std::shared_ptr<Block>> blocks_;
+  torch::nn::LayerNorm final_norm_{nullptr};
+};
+
+// A Linear with weights normal(std) and zero bias, the recipe's initialization.
+torch::nn::Linear MakeLinear(int64_t in, int64_t out, bool bias, double std);
+
+}  // namespace grove::nn

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/nn/heads.h"
+
+#include "grove/base/check.h"
+
+namespace grove::nn {
+
+MaskedLm::MaskedLm(const ModelConfig& config, const ModuleOptions& options) {
+  encoder_ = register_module("encoder", std::make_shared<Encoder>(config, options));
+  if (!config.head.decoder_bias) return;
+  const auto decoder = register_module("decoder", std::make_shared<torch::nn::Module>());
+  decoder_bias_ = decoder->register_parameter("bias", torch::zeros({config.vocabulary}));
+}
+
+torch::Tensor MaskedLm::Decode(const torch::Tensor& hidden) const {
+  return torch::linear(hidden, encoder_->word_weight(), decoder_bias_);
+}
+
+MaskedLm::Output MaskedLm::Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask) {
+  const torch::Tensor hidden = encoder_->Forward(ids, attention_mask).hidden;
+  return {Decode(hidden), hidden};
+}
+
+MaskedLm::Loss MaskedLm::ComputeLoss(const torch::Tensor& ids, const torch::Tensor& positions,
+                                     const torch::Tensor& labels) {
+  const EncoderOutput out = encoder_->Forward(ids, {});
+  const torch::Tensor logits = Decode(out.hidden.flatten(0, 1).index_select(0, positions));
+  return {torch::cross_entropy_loss(logits.to(torch::kFloat), labels), out.regularizer};
+}
+
+SequenceClassifier::SequenceClassifier(const ModelConfig& config, const ModuleOptions& options)
+    : pooler_(config.head.pooler), dropout_(config.hidden_dropout) {
+  const HeadConfig& head = config.head;
+  encoder_ = register_module("encoder", std::make_shared<Encoder>(config, options));
+  const int64_t pooled = head.pooler_dense ? head.pooler_width : config.width;
+  if (head.pooler_dense) {
+    const auto pooler = register_module("pooler", std::make_shared<torch::nn::Module>());
+    pooler_dense_ = pooler->register_module("dense", MakeLinear(config.width, pooled, /*bias=*/true, config.init_std));
+  }
+  head_ = register_module("head", MakeLinear(pooled, head.labels, /*bias=*/true, config.init_std));
+}
+
+torch::Tensor SequenceClassifier::Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask) {
+  const torch::Tensor hidden = encoder_->Forward(ids, attention_mask).hidden;
+  torch::Tensor pooled;
+  switch (pooler_) {
+    case PoolerKind::kAverage:
+      pooled = hidden.mean(1);
+      break;
+    case PoolerKind::kFirstToken:
+      pooled = hidden.select(1, 0);
+      break;
+    case PoolerKind::kLogSumExp:
+      pooled = hidden.logsumexp(1);
+      break;
+    case PoolerKind::kMax:
+      pooled = hidden.amax(1);
+      break;
+  }
+  if (!pooler_dense_.is_empty()) pooled = torch::tanh(pooler_dense_->forward(pooled));
+  if (is_training() && dropout_ > 0) pooled = torch::dropout(pooled, dropout_, /*train=*/true);
+  return head_->forward(pooled);
+}
+
+}  // namespace grove::nn

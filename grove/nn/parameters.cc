@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/nn/parameters.h"
+
+#include <cmath>
+#include <cstring>
+#include <map>
+
+#include "grove/base/check.h"
+
+namespace grove::nn {
+namespace {
+
+DType DTypeOf(const torch::Tensor& tensor) {
+  switch (tensor.scalar_type()) {
+    case torch::kFloat:
+      return DType::kF32;
+    case torch::kBFloat16:
+      return DType::kBf16;
+    case torch::kLong:
+      return DType::kI64;
+    default:
+      GROVE_CHECK(!"a dtype that is written to checkpoints");
+      return DType::kF32;
+  }
+}
+
+}  // namespace
+
+TensorView ViewOfTensor(const torch::Tensor& tensor) {
+  GROVE_CHECK(tensor.device().is_cpu() && tensor.is_contiguous());
+  return {DTypeOf(tensor),
+          tensor.sizes().vec(),
+          {static_cast<const std::byte*>(tensor.data_ptr()), static_cast<size_t>(tensor.nbytes())}};
+}
+
+Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& file) {
+  const torch::NoGradGuard no_grad;
+  for (const auto& item : model.named_parameters()) {
+    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> values, file.ReadFloats(item.key(), item.value().sizes().vec()));
+    const torch::Tensor source = torch::empty(item.value().sizes(), torch::kFloat);
+    std::memcpy(source.data_ptr<float>(), values.data(), values.size() * sizeof(float));
+    torch::Tensor parameter = item.value();
+    parameter.copy_(source);
+  }
+  return Ok{};
+}
+
+Status SaveModel(const torch::nn::Module& model, const ModelConfig& config, const std::string& directory,
+                 const SaveModelOptions& options) {
+  const torch::NoGradGuard no_grad;
+  const torch::ScalarType dtype = options.bf16 ? torch::kBFloat16 : torch::kFloat;
+  std::map<std::string, torch::Tensor> tensors;
+  for (const auto& item : model.named_parameters()) {
+    tensors[item.key()] = item.value().detach().to(torch::kCPU, dtype).contiguous();
+  }
+  const double head_width = static_cast<double>(config.width / config.heads);
+  for (int64_t layer = 0; layer < config.layers; ++layer) {
+    tensors["encoder.layers." + std::to_string(layer) + ".attn.self_attention.norm_factor"] =
+        torch::full({}, 1.0 / std::sqrt(head_width), dtype);
+  }
+  if (options.include_decoder && config.head.kind == HeadKind::kMaskedLm) {
+    tensors["decoder.weight"] = tensors.at("encoder.embedding.word_embedding.weight");
+  }
+  TensorMap views;
+  for (const auto& [name, tensor] : tensors) views[name] = ViewOfTensor(tensor);
+  GROVE_RETURN_IF_ERROR(WriteSafetensors(directory + "/model.safetensors", views, {{"format", "pt"}}));
+  return WriteTextFile(directory + "/config.json", ModelConfigJson(config));
+}
+
+}  // namespace grove::nn

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// Between LibTorch modules and model directories (io/model_directory.h).
+#pragma once
+
+#include <string>
+
+#include "grove/base/result.h"
+#include "grove/io/model_config.h"
+#include "grove/io/safetensors.h"
+#include "grove/nn/torch_compat.h"
+
+namespace grove::nn {
+
+// Fills every parameter of `model` from the tensor of its name. An error if one is missing or has another shape.
+Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& file);
+
+struct SaveModelOptions {
+  bool bf16 = false;             // store weights as bf16, rounded to nearest even
+  bool include_decoder = false;  // store the tied decoder.weight too, as the paper's checkpoints do
+};
+
+// Writes config.json and model.safetensors into `directory`, which exists; weights first, so that a directory with a
+// config.json is complete. The constant attn.self_attention.norm_factor of the published layout is written as well.
+Status SaveModel(const torch::nn::Module& model, const ModelConfig& config, const std::string& directory,
+                 const SaveModelOptions& options);
+
+// A view of a contiguous CPU tensor (fp32, bf16 or int64), which the caller keeps alive.
+TensorView ViewOfTensor(const torch::Tensor& tensor);
+
+}  // namespace grove::nn
