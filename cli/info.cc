@@ -83,9 +83,11 @@ std::string ValueText(const Json& value) {
   return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-// The card as it stands in training.json; a nested object is shown as "outer inner".
+// The card as it stands in training.json; a nested object is shown as "outer inner". The run's options, some fifty, are
+// left to --json.
 void PrintCard(const Json& card, const std::string& prefix) {
   for (const auto& [key, value] : card.items()) {
+    if (key == "options") continue;
     std::string name = prefix + key;
     std::replace(name.begin(), name.end(), '_', ' ');
     value.is_object() ? PrintCard(value, name + " ") : PrintRow(name, ValueText(value));
