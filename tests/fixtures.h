@@ -22,13 +22,15 @@
 
 namespace grove::test {
 
-inline bool FixturesAreNamed() {
+// The value of GROVE_FIXTURES, or empty.
+inline std::string NamedFolder() {
   const char* named = std::getenv("GROVE_FIXTURES");
-  return named != nullptr && *named != '\0';
+  return named != nullptr ? named : "";
 }
 
 inline std::string FixtureFolder() {
-  return FixturesAreNamed() ? std::getenv("GROVE_FIXTURES") : GROVE_SOURCE_DIR "/../shared/fixtures";
+  const std::string named = NamedFolder();
+  return named.empty() ? GROVE_SOURCE_DIR "/../shared/fixtures" : named;
 }
 
 // What stands in for a file where none was found; GROVE_FIXTURE_OR_SKIP recognizes it.
@@ -60,7 +62,7 @@ inline std::string FixtureName(const testing::TestParamInfo<std::string>& info) 
 
 inline bool DefaultFolderIsMissing() {
   std::error_code error;
-  return !FixturesAreNamed() && !std::filesystem::exists(FixtureFolder(), error);
+  return NamedFolder().empty() && !std::filesystem::exists(FixtureFolder(), error);
 }
 
 }  // namespace grove::test

@@ -76,8 +76,8 @@ TEST(ModelConfigTest, EveryKindSurvivesWritingAndReading) {
 }
 
 TEST(ModelConfigTest, RefusesValuesThatChangeTheMeaning) {
-  const auto arch = [](const char* key, Json value) { return [=](Json& j) { j["arch"][key] = value; }; };
-  const auto attention = [](const char* key, Json value) {
+  const auto arch = [](const char* key, const Json& value) { return [=](Json& j) { j["arch"][key] = value; }; };
+  const auto attention = [](const char* key, const Json& value) {
     return [=](Json& j) { j["arch"]["attention"][key] = value; };
   };
   constexpr ErrorCode kCode = ErrorCode::kUnsupported;
@@ -103,8 +103,8 @@ TEST(ModelConfigTest, RefusesValuesThatChangeTheMeaning) {
 }
 
 TEST(ModelConfigTest, RefusesMissingKeysWrongTypesAndRanges) {
-  const auto set = [](const char* key, Json value) { return [=](Json& j) { j["arch"][key] = value; }; };
-  const auto embedding = [](const char* key, Json value) {
+  const auto set = [](const char* key, const Json& value) { return [=](Json& j) { j["arch"][key] = value; }; };
+  const auto embedding = [](const char* key, const Json& value) {
     return [=](Json& j) { j["arch"]["embedding"][key] = value; };
   };
   for (const char* key : {"hidden_size", "num_transformer_layers", "norm_eps", "nonlin", "embedding", "attention",

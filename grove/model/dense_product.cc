@@ -37,8 +37,8 @@ dnnl::stream& ThreadStream() {
 
 // Memory of this thread that survives from call to call.
 float* ThreadScratch(size_t size) {
-  thread_local AlignedArray<float> scratch;
-  if (scratch.size() < size) scratch = AlignedArray<float>(size);
+  thread_local std::vector<float> scratch;
+  if (scratch.size() < size) scratch.resize(size);
   return scratch.data();
 }
 

@@ -60,10 +60,13 @@ Result<Encoding> EncodeText(const Parts& parts, size_t index, const std::string&
 
 // The `top` most probable words of one row of logits. Ids that the tokenizer does not know get a share of the
 // probability but are no words.
-std::vector<MaskWord> TopWords(const Parts& parts, std::span<const float> logits, size_t top) {
+Result<std::vector<MaskWord>> TopWords(const Parts& parts, std::span<const float> logits, size_t top) {
   const float largest = *std::ranges::max_element(logits);
   double sum = 0;
   for (const float logit : logits) sum += std::exp(static_cast<double>(logit - largest));
+  if (!std::isfinite(sum)) {
+    return Error(ErrorCode::kCorrupt, parts.model.path + " gives scores that are no numbers; its weights are damaged");
+  }
   std::vector<int32_t> ids(std::min(logits.size(), parts.tokenizer.vocabulary_size()));
   std::iota(ids.begin(), ids.end(), 0);
   const size_t count = std::min(top, ids.size());
@@ -87,8 +90,8 @@ struct MaskPlace {
 
 // Scores the masks, some at a time: every run reads the whole decoder, and logits of a large batch would take
 // gigabytes.
-void FillPlaces(const Parts& parts, std::span<const Encoding> encodings, std::span<const MaskPlace> places,
-                const AlignedArray<float>& hidden, size_t top, std::vector<FilledText>& filled) {
+Status FillPlaces(const Parts& parts, std::span<const Encoding> encodings, std::span<const MaskPlace> places,
+                  const AlignedArray<float>& hidden, size_t top, std::vector<FilledText>& filled) {
   constexpr size_t kAtOnce = 64;
   const auto width = static_cast<size_t>(parts.model.config().width);
   const auto vocabulary = static_cast<size_t>(parts.model.config().vocabulary);
@@ -102,10 +105,12 @@ void FillPlaces(const Parts& parts, std::span<const Encoding> encodings, std::sp
     parts.model.masked_lm->Forward(rows.data(), some.size(), logits.data(), parts.model.encoder.pool());
     for (size_t i = 0; i < some.size(); ++i) {
       const TokenOffset offset = encodings[some[i].text].offsets[some[i].token];
-      filled[some[i].text].masks.push_back(
-          {offset, TopWords(parts, logits.span().subspan(i * vocabulary, vocabulary), top)});
+      const auto scores = logits.span().subspan(i * vocabulary, vocabulary);
+      GROVE_ASSIGN_OR_RETURN(std::vector<MaskWord> words, TopWords(parts, scores, top));
+      filled[some[i].text].masks.push_back({offset, std::move(words)});
     }
   }
+  return Ok{};
 }
 
 // Texts `indices`, padded to the longest of them, in one run of the encoder.
@@ -126,8 +131,7 @@ Status FillBatch(const Parts& parts, std::span<const Encoding> encodings, std::s
   }
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> hidden,
                          parts.model.encoder.Forward({ids, mask, indices.size(), length}));
-  FillPlaces(parts, encodings, places, hidden, top, filled);
-  return Ok{};
+  return FillPlaces(parts, encodings, places, hidden, top, filled);
 }
 
 // The text with the most probable words in place of its masks.

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -95,6 +96,22 @@ TEST_F(FillMaskTest, NamesTheTextThatIsWrong) {
   EXPECT_NE(Refusal({"[MASK] " + late}).find("33 tokens and the model takes at most 24"), std::string::npos);
   EXPECT_EQ(Refusal({"[MASK] " + late}, {.truncate = true}), "");
   EXPECT_NE(Refusal({late + "[MASK]"}, {.truncate = true}).find("beyond the 24 tokens"), std::string::npos);
+}
+
+// Damaged weights of any kind of layer end in a sentence, not in a crash.
+TEST_F(FillMaskTest, RefusesScoresThatAreNoNumbers) {
+  const FeedForwardConfig kinds[] = {{.kind = FeedForwardKind::kDense, .intermediate = 8},
+                                     {.kind = FeedForwardKind::kNeuronTree, .trees = 2, .depth = 2},
+                                     {.kind = FeedForwardKind::kLeafTree, .depth = 3, .leaf_width = 2},
+                                     {.kind = FeedForwardKind::kLeafTree, .depth = 3, .leaf_width = 2, .paths = 3}};
+  for (const FeedForwardConfig& kind : kinds) {
+    ModelConfig config = test::SmallConfig();
+    config.feed_forward = kind;
+    test::RandomTensors tensors = test::MakeRandomTensors(config, 5);
+    for (auto& [name, tensor] : tensors) tensor.values.assign(tensor.values.size(), std::nanf(""));
+    test::WriteModel(folder_.path(), config, tensors);
+    EXPECT_NE(Refusal({"the [MASK]"}).find("no numbers"), std::string::npos);
+  }
 }
 
 TEST_F(FillMaskTest, NamesWhatTheModelLacks) {

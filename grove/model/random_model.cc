@@ -260,7 +260,8 @@ double PlainModel::Position(size_t token, size_t column) const {
   if (config_.position == PositionKind::kLearned) {
     return Tensor(prefix + "embedding.weight").values[token * width + column];
   }
-  const double exponent = static_cast<double>(column / 2 * 2) / static_cast<double>(width);
+  const size_t even = column - column % 2;
+  const double exponent = static_cast<double>(even) / static_cast<double>(width);
   const double angle = static_cast<double>(token) * std::pow(10000.0, -exponent);
   const double value = column % 2 == 0 ? std::sin(angle) : std::cos(angle);
   const bool scaled = config_.position == PositionKind::kScaledSinusoidal;
