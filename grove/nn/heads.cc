@@ -2,7 +2,7 @@
 // Copyright 2026 The Grove Authors.
 #include "grove/nn/heads.h"
 
-#include "grove/base/check.h"
+#include <algorithm>
 
 namespace grove::nn {
 
@@ -26,7 +26,10 @@ MaskedLm::Loss MaskedLm::ComputeLoss(const torch::Tensor& ids, const torch::Tens
                                      const torch::Tensor& labels) {
   const EncoderOutput out = encoder_->Forward(ids, {});
   const torch::Tensor logits = Decode(out.hidden.flatten(0, 1).index_select(0, positions));
-  return {torch::cross_entropy_loss(logits.to(torch::kFloat), labels), out.regularizer};
+  // The mean as a sum: over no words it is 0 and not 0 / 0.
+  const torch::Tensor sum =
+      torch::cross_entropy_loss(logits.to(torch::kFloat), labels, /*weight=*/{}, at::Reduction::Sum);
+  return {sum / static_cast<double>(std::max<int64_t>(labels.size(0), 1)), out.regularizer};
 }
 
 SequenceClassifier::SequenceClassifier(const ModelConfig& config, const ModuleOptions& options)

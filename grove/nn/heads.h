@@ -26,7 +26,7 @@ class MaskedLm final : public torch::nn::Module {
   Output Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask);
 
   struct Loss {
-    torch::Tensor masked_lm;    // mean cross-entropy over the masked positions, natural log
+    torch::Tensor masked_lm;    // mean cross-entropy over the masked positions, natural log; 0 over none
     torch::Tensor regularizer;  // undefined if there is none
   };
   // Only masked positions reach the decoder. positions [masked] int64: indices into the flattened [batch x length];

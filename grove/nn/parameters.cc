@@ -34,6 +34,12 @@ TensorView ViewOfTensor(const torch::Tensor& tensor) {
           {static_cast<const std::byte*>(tensor.data_ptr()), static_cast<size_t>(tensor.nbytes())}};
 }
 
+int64_t CountParameters(const torch::nn::Module& model) {
+  int64_t count = 0;
+  for (const torch::Tensor& parameter : model.parameters()) count += parameter.numel();
+  return count;
+}
+
 Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& file) {
   const torch::NoGradGuard no_grad;
   for (const auto& item : model.named_parameters()) {

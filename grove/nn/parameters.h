@@ -26,6 +26,8 @@ struct SaveModelOptions {
 Status SaveModel(const torch::nn::Module& model, const ModelConfig& config, const std::string& directory,
                  const SaveModelOptions& options);
 
+int64_t CountParameters(const torch::nn::Module& model);
+
 // A view of a contiguous CPU tensor (fp32, bf16 or int64), which the caller keeps alive.
 TensorView ViewOfTensor(const torch::Tensor& tensor);
 

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/train/batches.h"
+
+#include <utility>
+
+namespace grove::train {
+
+Batch Batch::To(const torch::Device& device) const {
+  const auto move = [&](const torch::Tensor& t) { return t.to(device, torch::kLong, /*non_blocking=*/true); };
+  return {move(ids), move(positions), move(labels)};
+}
+
+BatchStream::BatchStream(std::function<Batch(int64_t)> make, int64_t first, size_t depth)
+    : make_(std::move(make)), depth_(depth), thread_([this, first] { Produce(first); }) {}
+
+BatchStream::~BatchStream() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void BatchStream::Produce(int64_t number) {
+  for (;; ++number) {
+    Batch batch = make_(number);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return stop_ || ready_.size() < depth_; });
+    if (stop_) return;
+    ready_.push_back(std::move(batch));
+    changed_.notify_all();
+  }
+}
+
+Batch BatchStream::Next() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return !ready_.empty(); });
+  Batch batch = std::move(ready_.front());
+  ready_.pop_front();
+  changed_.notify_all();
+  return batch;
+}
+
+}  // namespace grove::train

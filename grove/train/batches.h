@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// Masked-LM batches and the thread that prepares them ahead of the training loop.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "grove/nn/torch_compat.h"
+
+namespace grove::train {
+
+// All int64. On the way to a GPU the tensors are in pinned memory, so that copies overlap with computing.
+struct Batch {
+  torch::Tensor ids;        // [sequences, length], masked
+  torch::Tensor positions;  // [masked]: indices into the flattened ids
+  torch::Tensor labels;     // [masked]: the words hidden there
+
+  int64_t tokens() const { return ids.numel(); }
+  Batch To(const torch::Device& device) const;
+};
+
+// Batch number 0, 1, 2, ... of `make(number)`, from `first` on; up to `depth` are ready before they are asked for.
+// `make` is called on one other thread and must be a function of its argument alone: what a run reads does not depend
+// on how far ahead the thread is.
+class BatchStream {
+ public:
+  BatchStream(std::function<Batch(int64_t number)> make, int64_t first, size_t depth);
+  ~BatchStream();
+  BatchStream(const BatchStream&) = delete;
+  BatchStream& operator=(const BatchStream&) = delete;
+
+  Batch Next();
+
+ private:
+  void Produce(int64_t number);
+
+  const std::function<Batch(int64_t)> make_;
+  const size_t depth_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Batch> ready_;
+  bool stop_ = false;
+  std::thread thread_;  // last: it starts when everything above is there
+};
+
+}  // namespace grove::train

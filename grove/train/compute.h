@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "grove/base/result.h"
+#include "grove/nn/torch_compat.h"
+
+namespace grove::train {
+
+// Where a run computes, and how exactly.
+struct Compute {
+  torch::Device device = torch::kCPU;
+  bool bf16 = false;
+  size_t replicas = 1;  // threads that each run a share of a batch (replicas.h)
+  std::string name;     // for logs and cards: "CPU, 2 threads", "NVIDIA H100 80GB HBM3, bf16"
+};
+
+// `device` is auto, cpu or cuda. Takes LibTorch's own threads away
+// and allows TF32. An error if there is no GPU.
+Result<Compute> ChooseCompute(const std::string& device, size_t threads, bool bf16);
+
+}  // namespace grove::train

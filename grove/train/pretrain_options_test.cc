@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/train/pretrain_options.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "grove/io/files.h"
+#include "grove/train/schedule.h"
+#include "tests/temporary_folder.h"
+
+namespace grove::train {
+namespace {
+
+const OptionField& Field(std::string_view name) {
+  for (const OptionField& field : PretrainFields()) {
+    if (field.name == name) return field;
+  }
+  ADD_FAILURE() << name;
+  return PretrainFields().front();
+}
+
+TEST(PretrainOptions, EveryOptionSurvivesTextAndFile) {
+  const test::TemporaryFolder folder;
+  PretrainOptions options;
+  options.about = "a test";
+  options.learning_rate = 0.00123456789;
+  options.seed = 123456789012;
+  options.two_sided = true;
+  const std::string path = folder.path() + "/options.json";
+  ASSERT_TRUE(WriteTextFile(path, OptionsJson(options).dump()).ok());
+  PretrainOptions from_file, from_text;
+  const Status read = ReadOptionsFile(path, from_file);
+  ASSERT_TRUE(read.ok()) << read.error().message();
+  std::set<std::string> names;
+  for (const OptionField& field : PretrainFields()) {
+    EXPECT_TRUE(names.insert(field.name).second) << field.name << " is declared twice";
+    const Status set = SetOption(from_text, field, OptionText(options, field), field.name);
+    EXPECT_TRUE(set.ok()) << set.error().message();
+  }
+  EXPECT_EQ(OptionsJson(from_file), OptionsJson(options));
+  EXPECT_EQ(OptionsJson(from_text), OptionsJson(options));
+}
+
+TEST(PretrainOptions, WrongValuesAreNamed) {
+  PretrainOptions options;
+  const std::pair<const char*, const char*> wrong[] = {
+      {"layers", "0"},       {"layers", "two"}, {"layers", "1.5"},        {"learning_rate", "nan"},
+      {"device", "tpu"},     {"bf16", "maybe"}, {"feed_forward", "leaf"}, {"seed", "-1"},
+      {"depth", "99"},       {"width", ""},     {"steps", "1e400"},       {"learning_rate", "1e-3x"},
+      {"device", "auto cpu"}};
+  for (const auto& [name, value] : wrong) {
+    const Status status = SetOption(options, Field(name), value, FlagName(Field(name)));
+    ASSERT_FALSE(status.ok()) << name << " " << value;
+    EXPECT_NE(status.error().message().find(FlagName(Field(name))), std::string::npos);
+  }
+  EXPECT_TRUE(SetOption(options, Field("tokens"), "1e9", "").ok());
+  EXPECT_EQ(options.tokens, 1'000'000'000);
+}
+
+TEST(PretrainOptions, BadFilesAreRefused) {
+  const test::TemporaryFolder folder;
+  const std::string path = folder.path() + "/bad.json";
+  for (const char* text : {"", "[]", "{\"layers\": }", "{\"layres\": 2}", "{\"layers\": \"2\"}", "{\"device\": 1}",
+                           "{\"layers\": [2]}", "{\"layers\": null}", "{\"layers\": 2.5}"}) {
+    ASSERT_TRUE(WriteTextFile(path, text).ok());
+    PretrainOptions options;
+    const Status status = ReadOptionsFile(path, options);
+    ASSERT_FALSE(status.ok()) << text;
+    EXPECT_NE(status.error().message().find("bad.json"), std::string::npos) << status.error().message();
+  }
+}
+
+TEST(PretrainOptions, TheShapeOfARunMayNotChangeOnResume) {
+  PretrainOptions options;
+  const auto recorded = OptionsJson(options);
+  options.steps = 7;  // a longer budget is welcome
+  EXPECT_TRUE(CheckSameRun(options, recorded).ok());
+  options.width = 128;
+  const Status status = CheckSameRun(options, recorded);
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(status.error().message().find("--width is 128 but the run to resume has 256"), std::string::npos);
+}
+
+TEST(PretrainOptions, AModelThatCannotBeIsRefused) {
+  PretrainOptions options;
+  EXPECT_TRUE(ModelConfigOf(options, 4096, 0).ok());
+  options.paths = 17;  // of 16 leaves
+  EXPECT_FALSE(ModelConfigOf(options, 4096, 0).ok());
+}
+
+TEST(Schedule, TheRateIsTheRecipesTriangle) {
+  EXPECT_DOUBLE_EQ(RateFactor(0.0), 0.25);
+  EXPECT_DOUBLE_EQ(RateFactor(0.5), 0.75);
+  EXPECT_DOUBLE_EQ(RateFactor(0.75), 1.0);
+  EXPECT_DOUBLE_EQ(RateFactor(0.875), 0.5);
+  EXPECT_DOUBLE_EQ(RateFactor(1.0), 0.0);
+  EXPECT_DOUBLE_EQ(RateFactor(1.2), 0.0);  // a budget of minutes is overrun by part of a step
+}
+
+TEST(Schedule, TheBatchGrowsLinearly) {
+  PretrainOptions options;
+  options.batch = 80;
+  options.micro_batch = 8;
+  EXPECT_EQ(MicroBatches(options, 0.0), 10);
+  options.batch_ramp = 0.5;
+  EXPECT_EQ(MicroBatches(options, 0.0), 1);
+  EXPECT_EQ(MicroBatches(options, 0.25), 5);
+  EXPECT_EQ(MicroBatches(options, 0.5), 10);
+  EXPECT_EQ(MicroBatches(options, 0.9), 10);
+}
+
+TEST(Schedule, EveryBudgetHasAFraction) {
+  const Progress progress{.step = 10, .tokens = 500, .sequences = 5, .seconds = 30};
+  PretrainOptions options;
+  options.steps = 40;
+  EXPECT_DOUBLE_EQ(BudgetFraction(options, progress), 0.25);
+  options.steps = 0;
+  options.tokens = 1000;
+  EXPECT_DOUBLE_EQ(BudgetFraction(options, progress), 0.5);
+  options.tokens = 0;
+  options.minutes = 1;
+  EXPECT_DOUBLE_EQ(BudgetFraction(options, progress), 0.5);
+}
+
+}  // namespace
+}  // namespace grove::train

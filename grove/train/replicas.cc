@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/train/replicas.h"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+namespace grove::train {
+
+std::vector<Batch> SplitBatch(const Batch& batch, size_t parts) {
+  const int64_t sequences = batch.ids.size(0), length = batch.ids.size(1);
+  const int64_t count = std::clamp<int64_t>(static_cast<int64_t>(parts), 1, sequences);
+  if (count == 1) return {batch};
+  const int64_t* positions = batch.positions.data_ptr<int64_t>();  // ascending
+  const int64_t* end = positions + batch.positions.numel();
+  std::vector<Batch> split;
+  for (int64_t part = 0; part < count; ++part) {
+    const int64_t first = sequences * part / count, last = sequences * (part + 1) / count;
+    const int64_t* low = std::lower_bound(positions, end, first * length);
+    const int64_t* high = std::lower_bound(low, end, last * length);
+    const int64_t offset = low - positions, masked = high - low;
+    split.push_back({batch.ids.narrow(0, first, last - first),
+                     batch.positions.narrow(0, offset, masked) - first * length,
+                     batch.labels.narrow(0, offset, masked)});
+  }
+  return split;
+}
+
+Replicas::Replicas(std::shared_ptr<nn::MaskedLm> main, AdamW& optimizer, size_t count,
+                   const std::function<std::shared_ptr<nn::MaskedLm>()>& make)
+    : models_{std::move(main)}, main_gradients_(optimizer.gradients()), pool_(count) {
+  while (models_.size() < count) {
+    models_.push_back(make());
+    gradients_.push_back(optimizer.Share(*models_.back()));
+  }
+}
+
+void Replicas::ForEach(const std::function<void(size_t replica)>& body) {
+  std::vector<std::exception_ptr> errors(models_.size());
+  pool_.ParallelFor(models_.size(), 1, [&](size_t begin, size_t end) {
+    for (size_t replica = begin; replica < end; ++replica) {
+      try {
+        body(replica);
+      } catch (...) {
+        errors[replica] = std::current_exception();
+      }
+    }
+  });
+  for (const std::exception_ptr& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
+}
+
+torch::Tensor Replicas::ForwardBackward(const Batch& batch, const Options& options) {
+  const std::vector<Batch> shares = SplitBatch(batch, models_.size());
+  std::vector<torch::Tensor> losses(shares.size());
+  ForEach([&](size_t replica) {
+    if (replica >= shares.size()) return;
+    const Batch& share = shares[replica];
+    torch::Tensor loss;
+    {
+      const nn::AutocastScope autocast(options.bf16);
+      const auto parts = models_[replica]->ComputeLoss(share.ids, share.positions, share.labels);
+      // Means over shares become the mean over the batch: weighted by the words predicted, and by the tokens seen.
+      const double words = static_cast<double>(share.labels.numel()) / static_cast<double>(batch.labels.numel());
+      const double tokens = static_cast<double>(share.tokens()) / static_cast<double>(batch.tokens());
+      loss = parts.masked_lm * words;
+      losses[replica] = loss.detach();
+      if (parts.regularizer.defined()) loss = loss + parts.regularizer * tokens;
+    }
+    (loss * options.loss_scale).backward();
+  });
+  for (torch::Tensor& gradient : gradients_) {
+    main_gradients_.add_(gradient);
+    gradient.zero_();
+  }
+  torch::Tensor sum = losses[0];
+  for (size_t i = 1; i < losses.size(); ++i) sum = sum + losses[i];
+  return sum;
+}
+
+torch::Tensor Replicas::Evaluate(const std::vector<Batch>& batches, bool bf16) {
+  for (const auto& model : models_) model->eval();
+  std::vector<torch::Tensor> sums(models_.size());
+  ForEach([&](size_t replica) {
+    const torch::NoGradGuard no_grad;
+    sums[replica] = torch::zeros({}, main_gradients_.options());
+    for (size_t i = replica; i < batches.size(); i += models_.size()) {
+      const nn::AutocastScope autocast(bf16);
+      const Batch& batch = batches[i];
+      const auto loss = models_[replica]->ComputeLoss(batch.ids, batch.positions, batch.labels);
+      sums[replica] += loss.masked_lm * static_cast<double>(batch.labels.numel());
+    }
+  });
+  for (const auto& model : models_) model->train();
+  int64_t words = 0;
+  for (const Batch& batch : batches) words += batch.labels.numel();
+  torch::Tensor sum = sums[0];
+  for (size_t i = 1; i < sums.size(); ++i) sum = sum + sums[i];
+  return sum / static_cast<double>(words);
+}
+
+}  // namespace grove::train

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// Data parallelism on a CPU: every thread runs its share of a batch through its own copy of the modules. Copies share
+// the parameters and have their own gradients, which are added in a fixed order, so that a result depends on the number
+// of threads only by rounding, and not at all on timing.
+//
+// Why not LibTorch's own threads: they split each small product and wait, spinning, at its end. On 2 busy cores a model
+// of width 128 trained at 1,500 tokens/s that way and at 11,500 with one thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "grove/base/thread_pool.h"
+#include "grove/nn/heads.h"
+#include "grove/train/adamw.h"
+#include "grove/train/batches.h"
+
+namespace grove::train {
+
+class Replicas {
+ public:
+  // `main` is replica 0, whose parameters and gradients `optimizer` owns; `make` builds the others. One replica (a GPU,
+  // or one thread) computes on the calling thread.
+  Replicas(std::shared_ptr<nn::MaskedLm> main, AdamW& optimizer, size_t count,
+           const std::function<std::shared_ptr<nn::MaskedLm>()>& make);
+
+  struct Options {
+    bool bf16 = false;        // autocast
+    double loss_scale = 1.0;  // of the gradients: 1 / micro-batches
+  };
+  // Adds the gradients of the batch's mean loss (and regularizers) to the optimizer's. Returns the masked-LM loss, a
+  // scalar on the device.
+  torch::Tensor ForwardBackward(const Batch& batch, const Options& options);
+
+  // Mean masked-LM loss over the words of all batches, a scalar on the device; no gradients.
+  torch::Tensor Evaluate(const std::vector<Batch>& batches, bool bf16);
+
+ private:
+  // body(replica), all at once; an exception of any is thrown again here.
+  void ForEach(const std::function<void(size_t replica)>& body);
+
+  std::vector<std::shared_ptr<nn::MaskedLm>> models_;
+  std::vector<torch::Tensor> gradients_;  // flat, of replicas 1, 2, ...
+  torch::Tensor main_gradients_;
+  ThreadPool pool_;
+};
+
+// Consecutive sequences of the batch; `parts` at most, none empty. CPU tensors only unless parts is 1.
+std::vector<Batch> SplitBatch(const Batch& batch, size_t parts);
+
+}  // namespace grove::train

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/train/replicas.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+
+namespace grove::train {
+namespace {
+
+ModelConfig Config() {
+  ModelConfig config;
+  config.vocabulary = 40;
+  config.width = 16;
+  config.layers = 1;
+  config.heads = 2;
+  config.max_length = 8;
+  config.feed_forward = {.kind = FeedForwardKind::kDense, .intermediate = 32};
+  return config;
+}
+
+std::shared_ptr<nn::MaskedLm> Make() {
+  torch::manual_seed(5);
+  return std::make_shared<nn::MaskedLm>(Config(), nn::ModuleOptions{});
+}
+
+// 5 sequences of 8, unevenly masked; the third has nothing to predict.
+Batch MakeBatch() {
+  torch::manual_seed(6);
+  const torch::Tensor positions = torch::tensor({0, 1, 2, 7, 9, 25, 26, 33, 39}, torch::kLong);
+  return {torch::randint(5, 40, {5, 8}, torch::kLong), positions, torch::randint(5, 40, {9}, torch::kLong)};
+}
+
+TEST(SplitBatch, KeepsEveryWordOnce) {
+  const Batch batch = MakeBatch();
+  for (const size_t parts : {1, 2, 3, 5, 9}) {
+    const std::vector<Batch> split = SplitBatch(batch, parts);
+    EXPECT_EQ(split.size(), std::min<size_t>(parts, 5));
+    std::vector<torch::Tensor> ids, labels, hidden;
+    for (const Batch& part : split) {
+      ids.push_back(part.ids);
+      labels.push_back(part.labels);
+      hidden.push_back(part.ids.flatten().index_select(0, part.positions));
+    }
+    EXPECT_TRUE(torch::equal(torch::cat(ids), batch.ids));
+    EXPECT_TRUE(torch::equal(torch::cat(labels), batch.labels));
+    EXPECT_TRUE(torch::equal(torch::cat(hidden), batch.ids.flatten().index_select(0, batch.positions)));
+  }
+}
+
+TEST(Replicas, GradientsAreTheWholeBatchs) {
+  const Batch batch = MakeBatch();
+  const auto plain = Make();
+  const auto expected = plain->ComputeLoss(batch.ids, batch.positions, batch.labels).masked_lm;
+  (expected * 0.5).backward();
+  for (const size_t count : {1, 2, 4}) {
+    const auto main = Make();
+    AdamW optimizer(*main, {});
+    Replicas replicas(main, optimizer, count, Make);
+    for (int round = 0; round < 2; ++round) {  // the second: replicas begin from zero again
+      const torch::Tensor loss = replicas.ForwardBackward(batch, {.loss_scale = 0.5});
+      EXPECT_NEAR(loss.item<double>(), expected.item<double>(), 1e-5);
+      for (const auto& item : plain->named_parameters()) {
+        const torch::Tensor gradient = main->named_parameters()[item.key()].grad();
+        EXPECT_TRUE(torch::allclose(gradient, item.value().grad(), 1e-4, 1e-6)) << item.key() << ", " << count;
+      }
+      optimizer.ZeroGradients();
+    }
+  }
+}
+
+TEST(Replicas, EvaluationIsTheMeanOverAllWords) {
+  const Batch batch = MakeBatch();
+  const auto main = Make();
+  AdamW optimizer(*main, {});
+  Replicas one(main, optimizer, 1, Make), three(main, optimizer, 3, Make);
+  const double whole = one.Evaluate({batch}, false).item<double>();
+  const std::vector<Batch> parts = SplitBatch(batch, 5);
+  EXPECT_NEAR(three.Evaluate(parts, false).item<double>(), whole, 1e-5);
+}
+
+TEST(BatchStream, GivesBatchesInOrderFromWhereItStarts) {
+  std::atomic<int64_t> made{0};
+  const auto make = [&made](int64_t number) {
+    ++made;
+    return Batch{torch::full({1, 1}, number, torch::kLong), {}, {}};
+  };
+  {
+    BatchStream stream(make, 7, 3);
+    for (int64_t expected = 7; expected < 40; ++expected) EXPECT_EQ(stream.Next().ids.item<int64_t>(), expected);
+  }
+  EXPECT_LE(made, 40 - 7 + 4);  // at most `depth` ahead, and one in the making
+}
+
+}  // namespace
+}  // namespace grove::train

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// log.jsonl of a run: one JSON object a line, written when it happens. A resumed run cuts the log back to its
+// checkpoint, so that no step occurs twice. The open log is locked: a folder has one run at a time.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "grove/base/result.h"
+
+namespace grove::train {
+
+class RunLog {
+ public:
+  // Opens or creates `path`, without changing what it holds. An error if another process has it open.
+  static Result<RunLog> Open(const std::string& path);
+  RunLog(RunLog&& other) noexcept;
+  RunLog& operator=(RunLog&&) = delete;
+  ~RunLog();
+
+  Status CutTo(int64_t bytes);
+  Status Write(const nlohmann::ordered_json& line);
+  // Bytes written so far, all of them on the disk.
+  Result<int64_t> Sync();
+
+ private:
+  RunLog(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  Error Failed(const char* what) const;
+  int fd_;
+  std::string path_;
+};
+
+}  // namespace grove::train
