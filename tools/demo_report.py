@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The Grove Authors.
+"""Small helpers of tools/demo.sh.
+
+    demo_report.py hold-out TEXT TRAIN VALID   splits a text (plain or .zst): the last twentieth is held out
+    demo_report.py sentence TEXT               a sentence of the text with one word replaced by [MASK]
+    demo_report.py table MODEL...              losses of trained models beside the unigram entropy, and what they say
+"""
+
+import json
+import math
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+
+def read_text(path):
+    if path.endswith(".zst"):
+        return subprocess.run(["zstd", "-dcq", "--long=27", path], check=True, capture_output=True).stdout.decode()
+    return pathlib.Path(path).read_text(encoding="utf-8")
+
+
+def write_text(path, text):
+    unfinished = f"{path}.part"
+    pathlib.Path(unfinished).write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def hold_out(source, train, valid):
+    lines = read_text(source).split("\n")
+    # Cut between documents (empty lines) where there are some, else between lines.
+    wanted = len(lines) - max(1, len(lines) // 20)
+    cut = next((i for i in range(wanted, 0, -1) if not lines[i].strip()), wanted)
+    if cut < len(lines) // 2:
+        cut = wanted
+    write_text(train, "\n".join(lines[:cut]) + "\n")
+    write_text(valid, "\n".join(lines[cut:]).strip() + "\n")
+
+
+def sentence(path):
+    for text in re.findall(r"[A-Z][^.!?\n]{30,90}\.", read_text(path)[:200000]):
+        words = text.split()
+        long_words = [i for i, word in enumerate(words) if i > 3 and word.isalpha() and word.islower() and 3 < len(word) < 8]
+        if long_words and '"' not in text:
+            words[long_words[-1]] = "[MASK]"
+            return " ".join(words)
+    return "The [MASK] is here."
+
+
+def table(models):
+    cards = {model: json.loads(pathlib.Path(model, "training.json").read_text()) for model in models}
+    unigram = next(iter(cards.values()))["data"]["unigram_entropy"]
+    rows = [("feedforward", "parameters", "tokens seen", "held-out loss", "perplexity"),
+            ("(word frequencies alone)", "", "", f"{unigram:.3f}", f"{math.exp(unigram):.0f}")]
+    for card in cards.values():
+        loss = card["validation_loss"]
+        rows.append((card["feed_forward"], f"{card['parameters']:,}", f"{card['tokens']:,}", f"{loss:.3f}",
+                     f"{math.exp(loss):.0f}"))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
+    print("\nLoss: mean cross-entropy of masked words in nats, on text that no model has seen; lower is better.")
+    print(conclusion(unigram, [card["validation_loss"] for card in cards.values()]))
+
+
+def conclusion(unigram, losses):
+    tree, dense, none = losses
+    learnt = ("All three" if max(losses) < unigram else "Not all of the three") + \
+        " learnt more than word frequencies"
+    gap = none - dense
+    if gap < 0.02:
+        return f"{learnt}; after so short a training a dense feedforward layer hardly helps, so nothing is proved about the tree."
+    share = (none - tree) / gap
+    if share <= 0:
+        return f"{learnt}; the tree did no better than no feedforward layer at all."
+    return f"{learnt}; of what the dense layer gains over having none, the tree kept {100 * share:.0f} %."
+
+
+def main():
+    actions = {"hold-out": hold_out, "sentence": lambda path: print(sentence(path)), "table": lambda *models: table(models)}
+    if len(sys.argv) < 3 or sys.argv[1] not in actions:
+        sys.exit(__doc__)
+    actions[sys.argv[1]](*sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()
