@@ -24,8 +24,9 @@ HWY_BEFORE_NAMESPACE();
 namespace grove {
 namespace HWY_NAMESPACE {
 
-// Tokens that share a pass over the leaves: enough to reuse a leaf's weights, few enough that x and y stay in L2.
-inline constexpr size_t kLeafTokenBlock = 512;
+// Tokens that share a pass over the leaves: enough that a leaf has rows to reuse its weights for. 512 takes 10 to 20 %
+// longer (32 leaves of 128 and 128 leaves of 32, 4,096 tokens).
+inline constexpr size_t kLeafTokenBlock = 2048;
 
 inline size_t LeafGrain(size_t tokens, const ThreadPool& pool) {
   const size_t share = (tokens + pool.threads() - 1) / pool.threads();

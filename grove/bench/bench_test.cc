@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "grove/bench/layer_bench.h"
+#include "grove/bench/layer_contender.h"
+
+namespace grove::bench {
+namespace {
+
+TEST(TimeInterleaved, RunsEveryContenderInTurn) {
+  std::vector<int> order;
+  const std::vector<Contender> contenders = {{[&](size_t) { order.push_back(0); }},
+                                             {[&](size_t) { order.push_back(1); }}};
+  const std::vector<Timing> timings = TimeInterleaved(contenders, {.seconds = 0, .min_rounds = 4, .max_rounds = 4});
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 0, 1, 0, 1, 0, 1, 0, 1}));  // one round to warm up, four that count
+  EXPECT_EQ(timings.at(0).rounds, 4u);
+  EXPECT_LE(timings.at(0).low, timings.at(0).median);
+  EXPECT_LE(timings.at(0).median, timings.at(0).high);
+}
+
+TEST(TimeInterleaved, SlowContenderIsMeasuredSlow) {
+  const auto sleep = [](int ms) {
+    return Contender{[ms](size_t) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }};
+  };
+  const std::vector<Timing> timings = TimeInterleaved({sleep(1), sleep(8)}, {.seconds = 0, .min_rounds = 3});
+  EXPECT_GT(timings[1].median, 2 * timings[0].median);
+}
+
+TEST(RandomWeights, HaveTheVarianceAsked) {
+  const std::vector<float> w = RandomWeights(100000, 4, 1);
+  double square = 0;
+  for (const float v : w) square += double{v} * v;
+  EXPECT_NEAR(square / static_cast<double>(w.size()), 0.25, 0.005);
+}
+
+TEST(BenchLayers, VerifiesEveryLayerAndTimesEveryBatch) {
+  const LayerBenchReport report = BenchLayers({.width = 64, .token_counts = {1, 8}, .threads = 2, .seconds = 0.001},
+                                              [](double, const std::string&) {});
+  ASSERT_GE(report.rows.size(), 7u);
+  for (const LayerBenchRow& row : report.rows) {
+    EXPECT_LT(row.error, kLayerBenchTolerance) << row.name;
+    ASSERT_EQ(row.timings.size(), 2u);
+    EXPECT_GT(row.timings[0].median, 0);
+  }
+  EXPECT_GT(report.DenseSecondsPerToken(0), 0);
+  const auto tree =
+      std::find_if(report.rows.begin(), report.rows.end(), [](const auto& r) { return r.name == "neuron trees 1x11"; });
+  ASSERT_NE(tree, report.rows.end());
+  EXPECT_EQ(tree->active, 12u);
+  EXPECT_EQ(tree->stored, 4095u);
+}
+
+}  // namespace
+}  // namespace grove::bench

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/bench/layer_bench.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "grove/bench/layer_contender.h"
+
+namespace grove::bench {
+namespace {
+
+using Layers = std::vector<std::unique_ptr<LayerContender>>;
+
+Layers MakeLayers(size_t width, const ThreadPool& pool) {
+  Layers layers;
+  layers.push_back(MakeDenseContender(width, 3072, pool));
+  layers.push_back(MakeDenseContender(width, 4096, pool));
+  layers.push_back(MakeDenseContender(width, 128, pool));
+  layers.push_back(MakeDenseContender(width, 16, pool));
+  layers.push_back(MakeNeuronTreeContender(width, 1, 11));
+  layers.push_back(MakeNeuronTreeContender(width, 16, 7));
+  layers.push_back(MakeLeafTreeContender(width, 5, 128, 1));
+  layers.push_back(MakeLeafTreeContender(width, 7, 32, 4));
+  return layers;
+}
+
+// Tokens spread over the whole batch, each computed by the reference and compared.
+double Verify(const LayerContender& layer, const LayerBenchOptions& options, const std::vector<float>& x,
+              ThreadPool& pool) {
+  const size_t width = options.width, tokens = x.size() / width;
+  std::vector<float> y(x.size()), expected(width);
+  layer.Forward(x.data(), tokens, y.data(), pool);
+  double difference = 0, largest = 0;
+  const size_t checked = std::min(options.checked_tokens, tokens);
+  for (size_t i = 0; i < checked; ++i) {
+    const size_t t = i * tokens / checked;
+    layer.Reference(x.data() + t * width, 1, expected.data());
+    for (size_t j = 0; j < width; ++j) {
+      const double d = std::abs(double{y[t * width + j]} - expected[j]);
+      difference = std::isfinite(d) ? std::max(difference, d) : INFINITY;
+      largest = std::max(largest, std::abs(double{expected[j]}));
+    }
+  }
+  return difference / largest;
+}
+
+std::vector<Timing> TimeBatch(const Layers& layers, const LayerBenchOptions& options, const std::vector<float>& x,
+                              size_t tokens, ThreadPool& pool) {
+  const size_t batches = x.size() / options.width / tokens;
+  std::vector<float> y(tokens * options.width);
+  std::vector<Contender> contenders;
+  for (const auto& layer : layers) {
+    contenders.push_back({[&, layer = layer.get()](size_t round) {
+      layer->Forward(x.data() + (round % batches) * tokens * options.width, tokens, y.data(), pool);
+    }});
+  }
+  return TimeInterleaved(contenders, {.seconds = options.seconds});
+}
+
+}  // namespace
+
+double LayerBenchReport::DenseSecondsPerToken(size_t c) const {
+  double best = INFINITY;
+  for (const LayerBenchRow& row : rows) {
+    if (!row.dense || row.stored < 3072) continue;
+    const double per_token = row.timings[c].median / static_cast<double>(options.token_counts[c]);
+    best = std::min(best, per_token * 4096.0 / static_cast<double>(row.stored));
+  }
+  return best;
+}
+
+LayerBenchReport BenchLayers(const LayerBenchOptions& options,
+                             const std::function<void(double, const std::string&)>& progress) {
+  ThreadPool pool(options.threads);
+  LayerBenchReport report{options, {}};
+  progress(0, "making layers with random weights");
+  const Layers layers = MakeLayers(options.width, pool);
+  const size_t most = *std::max_element(options.token_counts.begin(), options.token_counts.end());
+  const std::vector<float> x = RandomWeights(std::max<size_t>(most, 4096) * options.width, 1, 42);
+  const double steps = static_cast<double>(layers.size() + options.token_counts.size());
+  double done = 0;
+  for (const auto& layer : layers) {
+    progress(done++ / steps, "checking " + layer->name + " against the reference");
+    report.rows.push_back({layer->name,
+                           layer->dense,
+                           layer->stored,
+                           layer->active,
+                           layer->decisions,
+                           layer->weight_bytes,
+                           layer->FlopsPerToken(options.width),
+                           Verify(*layer, options, x, pool),
+                           {}});
+  }
+  for (const size_t tokens : options.token_counts) {
+    progress(done++ / steps, "timing " + std::to_string(tokens) + (tokens == 1 ? " token" : " tokens"));
+    const std::vector<Timing> timings = TimeBatch(layers, options, x, tokens, pool);
+    for (size_t r = 0; r < timings.size(); ++r) report.rows[r].timings.push_back(timings[r]);
+  }
+  return report;
+}
+
+}  // namespace grove::bench

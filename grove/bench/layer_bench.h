@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// Tree layers beside dense layers at the paper's size, the rules of DESIGN.md kept: every token has its own random
+// input, every repetition takes other tokens, the outputs are checked against the reference in the same run, sides are
+// timed interleaved and the median counts, on the same number of threads.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "grove/bench/interleave.h"
+
+namespace grove::bench {
+
+struct LayerBenchOptions {
+  size_t width = 768;
+  std::vector<size_t> token_counts = {1, 128, 4096};
+  size_t threads = 1;
+  double seconds = 1.0;        // of each layer at each token count
+  size_t checked_tokens = 24;  // compared with the reference, spread over the largest batch
+};
+
+struct LayerBenchRow {
+  std::string name;
+  bool dense = false;
+  size_t stored = 0, active = 0, decisions = 0, weight_bytes = 0;
+  double flops_per_token = 0;
+  double error = 0;             // largest difference from the reference over its largest value
+  std::vector<Timing> timings;  // of a whole batch, one for each token count
+};
+
+struct LayerBenchReport {
+  LayerBenchOptions options;
+  std::vector<LayerBenchRow> rows;
+  // The fastest of the dense layers of 3072 and more neurons at token count `c`, scaled to 4096 neurons; seconds a
+  // token.
+  double DenseSecondsPerToken(size_t c) const;
+};
+
+// An output counts as verified up to this `error`.
+inline constexpr double kLayerBenchTolerance = 1e-4;
+
+// `progress` is told what is being done and how far it is, in [0, 1].
+LayerBenchReport BenchLayers(const LayerBenchOptions& options,
+                             const std::function<void(double, const std::string&)>& progress);
+
+}  // namespace grove::bench
