@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// Documents of text files, one after the other, in bounded memory. A document is a run of lines; a blank line ends it.
+// Files are plain text or zstd (*.zst, windows up to 128 MiB); a folder stands for its *.txt and *.txt.zst files in
+// order of their names.
+//
+//   GROVE_ASSIGN_OR_RETURN(TextReader reader, TextReader::Open({"corpus/"}));
+//   std::string document;
+//   for (;;) {
+//     GROVE_ASSIGN_OR_RETURN(const bool more, reader.Next(&document));
+//     if (!more) break;
+//     ...
+//   }
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "grove/base/result.h"
+
+namespace grove {
+
+class TextReader {
+ public:
+  static Result<TextReader> Open(const std::vector<std::string>& paths);
+  TextReader(TextReader&&) noexcept;
+  TextReader& operator=(TextReader&&) noexcept;
+  ~TextReader();
+
+  // False after the last document. The text has its line ends but no blank lines. An error names file and reason; a
+  // document of more than 1 GiB is one.
+  Result<bool> Next(std::string* document);
+
+  const std::vector<std::string>& files() const;
+  // Of the files as they lie on disk, for progress.
+  uint64_t bytes_read() const;
+  uint64_t bytes_total() const;
+
+ private:
+  struct State;
+  explicit TextReader(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace grove
