@@ -22,9 +22,9 @@ MaskedLm::Output MaskedLm::Forward(const torch::Tensor& ids, const torch::Tensor
   return {Decode(hidden), hidden};
 }
 
-MaskedLm::Loss MaskedLm::ComputeLoss(const torch::Tensor& ids, const torch::Tensor& positions,
-                                     const torch::Tensor& labels) {
-  const EncoderOutput out = encoder_->Forward(ids, {});
+MaskedLm::Loss MaskedLm::ComputeLoss(const torch::Tensor& ids, const torch::Tensor& attention_mask,
+                                     const torch::Tensor& positions, const torch::Tensor& labels) {
+  const EncoderOutput out = encoder_->Forward(ids, attention_mask);
   const torch::Tensor logits = Decode(out.hidden.flatten(0, 1).index_select(0, positions));
   // The mean as a sum: over no words it is 0 and not 0 / 0.
   const torch::Tensor sum =

@@ -4,7 +4,7 @@
 // Whole models: an encoder and what turns its hidden states into answers. Parameter names are the published ones.
 //
 //   auto model = std::make_shared<MaskedLm>(config, ModuleOptions{});
-//   const MaskedLm::Loss loss = model->ComputeLoss(ids, positions, labels);
+//   const MaskedLm::Loss loss = model->ComputeLoss(ids, {}, positions, labels);
 //   loss.value.backward();
 #pragma once
 
@@ -31,7 +31,8 @@ class MaskedLm final : public torch::nn::Module {
   };
   // Only masked positions reach the decoder. positions [masked] int64: indices into the flattened [batch x length];
   // labels [masked] int64: the words hidden there.
-  Loss ComputeLoss(const torch::Tensor& ids, const torch::Tensor& positions, const torch::Tensor& labels);
+  Loss ComputeLoss(const torch::Tensor& ids, const torch::Tensor& attention_mask, const torch::Tensor& positions,
+                   const torch::Tensor& labels);
 
  private:
   torch::Tensor Decode(const torch::Tensor& hidden) const;

@@ -94,6 +94,13 @@ torch::Tensor LogProbabilities(const torch::Tensor& logits, size_t depth) {
                      torch::log_sigmoid(logits), depth, add);
 }
 
+// The same without logarithms, cheaper and good enough for means: one sigmoid a decision.
+torch::Tensor Probabilities(const torch::Tensor& logits, size_t depth) {
+  const auto multiply = [](const torch::Tensor& a, const torch::Tensor& b) { return a * b; };
+  const torch::Tensor right = torch::sigmoid(logits);
+  return DownTheTree(torch::ones({logits.size(0), 1}, logits.options()), 1.0 - right, right, depth, multiply);
+}
+
 // 1 at the leaf where the decided path ends, else 0; [tokens, leaves].
 torch::Tensor DecidedLeaf(const torch::Tensor& logits, size_t depth) {
   const torch::Tensor right = logits.detach() > 0;
@@ -178,7 +185,7 @@ class LeafTree final : public FeedForward {
     torch::Tensor sum = torch::zeros({}, logits.options());
     if (options_.balance > 0) {
       const int64_t leaves = static_cast<int64_t>(shape_.leaves());
-      const torch::Tensor mean_p = LogProbabilities(logits, shape_.depth).exp().mean(0);
+      const torch::Tensor mean_p = Probabilities(logits, shape_.depth).mean(0);
       const torch::Tensor visited = chosen.flatten();
       const torch::Tensor visits = torch::zeros({leaves}, logits.options())
                                        .scatter_add_(0, visited, torch::ones(visited.sizes(), logits.options()));

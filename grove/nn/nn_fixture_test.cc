@@ -91,7 +91,7 @@ TEST_P(MaskedLmFixture, LossAndEveryGradientAgree) {
   const torch::Tensor positions = torch::nonzero(labels != -100).flatten();
   for (const TreeForm form : {TreeForm::kKernel, TreeForm::kMaskedDense}) {
     const auto model = Load<MaskedLm>(form);
-    const auto loss = model->ComputeLoss(Golden("input_ids"), positions, labels.index_select(0, positions));
+    const auto loss = model->ComputeLoss(Golden("input_ids"), {}, positions, labels.index_select(0, positions));
     EXPECT_NEAR(loss.masked_lm.item<double>(), Golden("mlm_loss").item<double>(), kAbsolute);
     loss.masked_lm.backward();
     const auto parameters = model->named_parameters();

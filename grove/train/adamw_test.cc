@@ -25,7 +25,7 @@ std::shared_ptr<nn::MaskedLm> Model() {
 void Backward(nn::MaskedLm& model, int64_t step) {
   const torch::Tensor ids = torch::arange(16, torch::kLong).view({2, 8}) + step;
   const torch::Tensor positions = torch::tensor({1, 5, 9}, torch::kLong);
-  model.ComputeLoss(ids, positions, torch::tensor({3, 4, 5}, torch::kLong)).masked_lm.backward();
+  model.ComputeLoss(ids, {}, positions, torch::tensor({3, 4, 5}, torch::kLong)).masked_lm.backward();
 }
 
 TEST(WeightDecay, SparesBiasesAndNorms) {

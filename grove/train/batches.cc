@@ -8,7 +8,8 @@ namespace grove::train {
 
 Batch Batch::To(const torch::Device& device) const {
   const auto move = [&](const torch::Tensor& t) { return t.to(device, torch::kLong, /*non_blocking=*/true); };
-  return {move(ids), move(positions), move(labels)};
+  return {move(ids), move(positions), move(labels), attention_mask.defined() ? move(attention_mask) : torch::Tensor(),
+          tokens};
 }
 
 BatchStream::BatchStream(std::function<Batch(int64_t)> make, int64_t first, size_t depth)

@@ -15,13 +15,14 @@
 
 namespace grove::train {
 
-// All int64. On the way to a GPU the tensors are in pinned memory, so that copies overlap with computing.
+// All tensors int64. On the way to a GPU they are in pinned memory, so that copies overlap with computing.
 struct Batch {
-  torch::Tensor ids;        // [sequences, length], masked
-  torch::Tensor positions;  // [masked]: indices into the flattened ids
-  torch::Tensor labels;     // [masked]: the words hidden there
+  torch::Tensor ids;             // [sequences, length], masked
+  torch::Tensor positions;       // [masked]: indices into the flattened ids, ascending
+  torch::Tensor labels;          // [masked]: the words hidden there
+  torch::Tensor attention_mask;  // [sequences, length], 0 where padding is; undefined if there is none
+  int64_t tokens = 0;            // padding not counted
 
-  int64_t tokens() const { return ids.numel(); }
   Batch To(const torch::Device& device) const;
 };
 

@@ -87,7 +87,8 @@ Result<CheckpointState> Load(const std::string& path, const torch::nn::Module& m
   const bool complete =
       ReadNumber(metadata, "step", &progress.step) && ReadNumber(metadata, "tokens", &progress.tokens) &&
       ReadNumber(metadata, "sequences", &progress.sequences) && ReadNumber(metadata, "seconds", &progress.seconds) &&
-      ReadNumber(metadata, "log_bytes", &state.log_bytes) && metadata.contains("options");
+      ReadNumber(metadata, "log_bytes", &state.log_bytes) && ReadNumber(metadata, "loss_sum", &state.loss_sum) &&
+      ReadNumber(metadata, "loss_steps", &state.loss_steps) && metadata.contains("options");
   if (!complete) return Damaged(path, "its metadata is incomplete");
   state.options = metadata.at("options");
   const auto tensors = StateTensors(model, optimizer);
@@ -125,7 +126,8 @@ Status SaveCheckpoint(const std::string& folder, const torch::nn::Module& model,
   const Progress& progress = state.progress;
   const Metadata metadata{{"step", NumberText(progress.step)},           {"tokens", NumberText(progress.tokens)},
                           {"sequences", NumberText(progress.sequences)}, {"seconds", NumberText(progress.seconds)},
-                          {"log_bytes", NumberText(state.log_bytes)},    {"options", state.options}};
+                          {"log_bytes", NumberText(state.log_bytes)},    {"loss_sum", NumberText(state.loss_sum)},
+                          {"loss_steps", NumberText(state.loss_steps)},  {"options", state.options}};
   GROVE_RETURN_IF_ERROR(WriteSafetensors(PathOf(folder, progress.step), views, metadata));
   RemoveOld(folder, keep);
   return Ok{};

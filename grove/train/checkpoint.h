@@ -5,7 +5,8 @@
 // whole checkpoint or the ones before it. A folder holds checkpoint-<step>.safetensors, newest last.
 //
 //   tensors     parameter.<name>, moment1.<name>, moment2.<name>
-//   metadata    step, tokens, sequences, seconds, log_bytes, options, and the checksum of WriteSafetensors
+//   metadata    step, tokens, sequences, seconds, log_bytes, loss_sum, loss_steps, options, and the checksum of
+//   WriteSafetensors
 //
 // Random numbers need no state: initialization, order, masks and dropout are functions of the seed and of a position.
 #pragma once
@@ -25,7 +26,9 @@ namespace grove::train {
 struct CheckpointState {
   Progress progress;
   int64_t log_bytes = 0;  // length of the log that belongs to this state
-  std::string options;    // OptionsJson of the run
+  double loss_sum = 0;    // over the steps that the log does not report yet, and their number
+  int64_t loss_steps = 0;
+  std::string options;  // OptionsJson of the run
 };
 
 // Writes checkpoint `state.progress.step` and then removes all but the newest `keep`.

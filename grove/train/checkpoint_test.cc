@@ -26,8 +26,8 @@ class Checkpoint : public testing::Test {
   void Save(int64_t step, int64_t keep = 2) {
     const torch::NoGradGuard no_grad;
     for (torch::Tensor& parameter : model_.parameters()) parameter.fill_(static_cast<double>(step));
-    const Status saved =
-        SaveCheckpoint(folder_.path(), model_, optimizer_, {{step, 10 * step, 2 * step, 0.1 * step}, 77, "{}"}, keep);
+    const Status saved = SaveCheckpoint(folder_.path(), model_, optimizer_,
+                                        {{step, 10 * step, 2 * step, 0.1 * step}, 77, 1.5, 3, "{}"}, keep);
     ASSERT_TRUE(saved.ok()) << saved.error().message();
   }
   Result<std::optional<CheckpointState>> Load() {
@@ -65,6 +65,8 @@ TEST_F(Checkpoint, RestoresEverything) {
   EXPECT_EQ(state.value()->progress.sequences, 6);
   EXPECT_EQ(state.value()->progress.seconds, 0.1 * 3);  // exactly
   EXPECT_EQ(state.value()->log_bytes, 77);
+  EXPECT_EQ(state.value()->loss_sum, 1.5);
+  EXPECT_EQ(state.value()->loss_steps, 3);
   EXPECT_EQ(optimizer_.steps(), 3);
   EXPECT_EQ(model_.weight.sum().item<float>(), 3 * 12);
   EXPECT_EQ(optimizer_.moments().at("weight").first.sum().item<float>(), 2.5 * 12);

@@ -51,7 +51,6 @@ class Run {
     GROVE_RETURN_IF_ERROR(Begin());
     started_ = NowSeconds() - progress_.seconds;
     reported_ = progress_;
-    loss_sum_ = torch::zeros({}, parts_.compute.device);
     for (const Batch& batch : parts_.data.ValidationBatches(options_.validation_sequences)) {
       validation_.push_back(batch.To(parts_.compute.device));
     }
@@ -85,6 +84,7 @@ class Run {
   std::unique_ptr<BatchStream> stream_;
   std::vector<Batch> validation_;
   torch::Tensor loss_sum_, norm_;  // on the device: reading them waits for it
+  int64_t loss_steps_ = 0;         // summed in loss_sum_ since the last report
   double loss_ = 0;
   std::optional<double> validation_loss_;
   int64_t validated_step_ = -1;
@@ -92,6 +92,7 @@ class Run {
 
 Status Run::Begin() {
   int64_t log_bytes = 0;
+  loss_sum_ = torch::zeros({}, parts_.compute.device);
   if (context_.resume) {
     std::vector<std::string> warnings;
     GROVE_ASSIGN_OR_RETURN(const auto state,
@@ -101,6 +102,8 @@ Status Run::Begin() {
       GROVE_RETURN_IF_ERROR(CheckSameRun(options_, Json::parse(state->options)));
       progress_ = state->progress;
       log_bytes = state->log_bytes;
+      loss_sum_.fill_(state->loss_sum);
+      loss_steps_ = state->loss_steps;
       Notice(fmt::format("resuming at step {}", progress_.step));
     } else {
       Notice("no checkpoint to resume from; starting at step 0");
@@ -142,18 +145,19 @@ void Run::Step() {
   for (int64_t i = 0; i < micro_batches; ++i) {
     const Batch batch = stream_->Next().To(parts_.compute.device);
     loss_sum_ += parts_.replicas->ForwardBackward(batch, replica_options) * replica_options.loss_scale;
-    progress_.tokens += batch.tokens();
+    progress_.tokens += batch.tokens;
     progress_.sequences += batch.ids.size(0);
   }
   norm_ = parts_.optimizer->Step(options_.learning_rate * RateFactor(fraction));
   parts_.optimizer->ZeroGradients();
   ++progress_.step;
+  ++loss_steps_;
 }
 
 Status Run::ReportLoss() {
-  const double steps = static_cast<double>(progress_.step - reported_.step);
-  loss_ = loss_sum_.item<double>() / steps;  // waits for the device
+  loss_ = loss_sum_.item<double>() / static_cast<double>(loss_steps_);  // waits for the device
   loss_sum_.zero_();
+  loss_steps_ = 0;
   progress_.seconds = NowSeconds() - started_;
   if (!std::isfinite(loss_)) {
     return Error(ErrorCode::kInvalidArgument,
@@ -198,21 +202,23 @@ Status Run::Validate() {
 Status Run::Checkpoint() {
   GROVE_ASSIGN_OR_RETURN(const int64_t log_bytes, parts_.log.Sync());
   return SaveCheckpoint(CheckpointFolder(), *parts_.model, *parts_.optimizer,
-                        {progress_, log_bytes, OptionsJson(options_).dump()}, options_.keep_checkpoints);
+                        {progress_, log_bytes, loss_sum_.item<double>(), loss_steps_, OptionsJson(options_).dump()},
+                        options_.keep_checkpoints);
 }
 
 // The card of the model: what it was made of and how well it does.
 Json Run::Card() const {
-  return {{"data", parts_.data.card()},
-          {"feed_forward", DescribeFeedForward(parts_.config.feed_forward)},
-          {"parameters", nn::CountParameters(*parts_.model)},
-          {"validation_loss", validation_loss_.value_or(0)},
-          {"loss", loss_},
-          {"steps", progress_.step},
-          {"tokens", progress_.tokens},
-          {"seconds", progress_.seconds},
-          {"device", parts_.compute.name},
-          {"options", OptionsJson(options_)}};
+  Json card{{"data", parts_.data.card()},
+            {"feed_forward", DescribeFeedForward(parts_.config.feed_forward)},
+            {"parameters", nn::CountParameters(*parts_.model)},
+            {"validation_loss", validation_loss_.value_or(0)},
+            {"steps", progress_.step},
+            {"tokens", progress_.tokens},
+            {"seconds", progress_.seconds},
+            {"device", parts_.compute.name},
+            {"options", OptionsJson(options_)}};
+  if (loss_ > 0) card["loss"] = loss_;  // not known to a run that was resumed after its last step
+  return card;
 }
 
 Result<PretrainSummary> Run::Finish() {

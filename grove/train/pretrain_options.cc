@@ -29,7 +29,7 @@ const OptionField kFields[] = {
     {"layers", &O::layers, "Encoder blocks", 1, 1000},
     {"width", &O::width, "Length of a token's hidden vector", 1, 65536},
     {"heads", &O::heads, "Attention heads; divide the width", 1, 1024},
-    {"length", &O::length, "Tokens of a training sequence", 2, 65536},
+    {"length", &O::length, "Tokens of a training sequence, [CLS] and [SEP] among them", 3, 65536},
     {"positions", &O::positions, "How positions enter", 0, 0, "scaled-sinusoidal sinusoidal learned"},
     {"feed_forward", &O::feed_forward, "Kind of feedforward layer", 0, 0, "leaf_tree neuron_tree dense none"},
     {"nonlinearity", &O::nonlinearity, "Of a neuron; gelu_glu for dense only", 0, 0, "gelu relu gelu_glu"},

@@ -20,9 +20,11 @@ std::vector<Batch> SplitBatch(const Batch& batch, size_t parts) {
     const int64_t* low = std::lower_bound(positions, end, first * length);
     const int64_t* high = std::lower_bound(low, end, last * length);
     const int64_t offset = low - positions, masked = high - low;
-    split.push_back({batch.ids.narrow(0, first, last - first),
-                     batch.positions.narrow(0, offset, masked) - first * length,
-                     batch.labels.narrow(0, offset, masked)});
+    split.push_back(
+        {batch.ids.narrow(0, first, last - first), batch.positions.narrow(0, offset, masked) - first * length,
+         batch.labels.narrow(0, offset, masked),
+         batch.attention_mask.defined() ? batch.attention_mask.narrow(0, first, last - first) : torch::Tensor(),
+         batch.tokens * (last - first) / sequences});
   }
   return split;
 }
@@ -61,10 +63,10 @@ torch::Tensor Replicas::ForwardBackward(const Batch& batch, const Options& optio
     torch::Tensor loss;
     {
       const nn::AutocastScope autocast(options.bf16);
-      const auto parts = models_[replica]->ComputeLoss(share.ids, share.positions, share.labels);
+      const auto parts = models_[replica]->ComputeLoss(share.ids, share.attention_mask, share.positions, share.labels);
       // Means over shares become the mean over the batch: weighted by the words predicted, and by the tokens seen.
       const double words = static_cast<double>(share.labels.numel()) / static_cast<double>(batch.labels.numel());
-      const double tokens = static_cast<double>(share.tokens()) / static_cast<double>(batch.tokens());
+      const double tokens = static_cast<double>(share.ids.numel()) / static_cast<double>(batch.ids.numel());
       loss = parts.masked_lm * words;
       losses[replica] = loss.detach();
       if (parts.regularizer.defined()) loss = loss + parts.regularizer * tokens;
@@ -89,7 +91,7 @@ torch::Tensor Replicas::Evaluate(const std::vector<Batch>& batches, bool bf16) {
     for (size_t i = replica; i < batches.size(); i += models_.size()) {
       const nn::AutocastScope autocast(bf16);
       const Batch& batch = batches[i];
-      const auto loss = models_[replica]->ComputeLoss(batch.ids, batch.positions, batch.labels);
+      const auto loss = models_[replica]->ComputeLoss(batch.ids, batch.attention_mask, batch.positions, batch.labels);
       sums[replica] += loss.masked_lm * static_cast<double>(batch.labels.numel());
     }
   });

@@ -29,7 +29,7 @@ std::shared_ptr<nn::MaskedLm> Make() {
 Batch MakeBatch() {
   torch::manual_seed(6);
   const torch::Tensor positions = torch::tensor({0, 1, 2, 7, 9, 25, 26, 33, 39}, torch::kLong);
-  return {torch::randint(5, 40, {5, 8}, torch::kLong), positions, torch::randint(5, 40, {9}, torch::kLong)};
+  return {torch::randint(5, 40, {5, 8}, torch::kLong), positions, torch::randint(5, 40, {9}, torch::kLong), {}, 40};
 }
 
 TEST(SplitBatch, KeepsEveryWordOnce) {
@@ -52,7 +52,7 @@ TEST(SplitBatch, KeepsEveryWordOnce) {
 TEST(Replicas, GradientsAreTheWholeBatchs) {
   const Batch batch = MakeBatch();
   const auto plain = Make();
-  const auto expected = plain->ComputeLoss(batch.ids, batch.positions, batch.labels).masked_lm;
+  const auto expected = plain->ComputeLoss(batch.ids, {}, batch.positions, batch.labels).masked_lm;
   (expected * 0.5).backward();
   for (const size_t count : {1, 2, 4}) {
     const auto main = Make();
@@ -84,7 +84,7 @@ TEST(BatchStream, GivesBatchesInOrderFromWhereItStarts) {
   std::atomic<int64_t> made{0};
   const auto make = [&made](int64_t number) {
     ++made;
-    return Batch{torch::full({1, 1}, number, torch::kLong), {}, {}};
+    return Batch{torch::full({1, 1}, number, torch::kLong), {}, {}, {}, 1};
   };
   {
     BatchStream stream(make, 7, 3);
