@@ -118,7 +118,7 @@ class Packer {
     GROVE_RETURN_IF_ERROR(valid_.Flush());
     if (train_.tokens() == 0) {
       return Error(ErrorCode::kInvalidArgument,
-                   "the text has no documents to train on; give more text or hold out less");
+                   texts.files().front() + " has no documents to train on; give more text or hold out less");
     }
     return Finish(texts, valid_texts);
   }
@@ -139,16 +139,20 @@ class Packer {
     return Ok{};
   }
 
+  struct Document {
+    std::string text, file;
+  };
+
   // All documents go to `side`, or where it is null to the side that their hash says.
   Status ReadAll(TextReader& reader, ShardWriter* side) {
-    std::vector<std::string> batch;
+    std::vector<Document> batch;
     size_t bytes = 0;
     for (bool more = true; more;) {
       std::string document;
       GROVE_ASSIGN_OR_RETURN(more, reader.Next(&document));
       if (more) {
         bytes += document.size();
-        batch.push_back(std::move(document));
+        batch.push_back({std::move(document), reader.file()});
       }
       if (bytes < kBatchBytes && more) continue;
       GROVE_RETURN_IF_ERROR(PackBatch(batch, side));
@@ -163,17 +167,19 @@ class Packer {
     return Ok{};
   }
 
-  Status PackBatch(const std::vector<std::string>& batch, ShardWriter* side) {
+  Status PackBatch(const std::vector<Document>& batch, ShardWriter* side) {
     std::vector<std::optional<Result<Encoding>>> encodings(batch.size());
     pool_.ParallelFor(batch.size(), 1, [&](size_t begin, size_t end) {
-      for (size_t i = begin; i < end; ++i) encodings[i] = tokenizer_.Encode(batch[i], {.add_special_tokens = false});
+      for (size_t i = begin; i < end; ++i)
+        encodings[i] = tokenizer_.Encode(batch[i].text, {.add_special_tokens = false});
     });
     for (size_t i = 0; i < batch.size(); ++i) {
       if (!encodings[i]->ok()) {
-        return Error(encodings[i]->error().code(), fmt::format("a document beginning \"{}\": {}", Beginning(batch[i]),
-                                                               encodings[i]->error().message()));
+        return Error(encodings[i]->error().code(),
+                     fmt::format("{}, document beginning \"{}\": {}", batch[i].file, Beginning(batch[i].text),
+                                 encodings[i]->error().message()));
       }
-      ShardWriter* target = side ? side : IsHeldOut(batch[i], options_.valid_fraction) ? &valid_ : &train_;
+      ShardWriter* target = side ? side : IsHeldOut(batch[i].text, options_.valid_fraction) ? &valid_ : &train_;
       GROVE_RETURN_IF_ERROR(target->Add(encodings[i]->value().ids));
     }
     return Ok{};

@@ -187,6 +187,7 @@ Result<bool> TextReader::Next(std::string* document) {
 }
 
 const std::vector<std::string>& TextReader::files() const { return state_->files; }
+const std::string& TextReader::file() const { return state_->files[std::max<size_t>(state_->next_file, 1) - 1]; }
 uint64_t TextReader::bytes_read() const { return state_->bytes_read; }
 uint64_t TextReader::bytes_total() const { return state_->bytes_total; }
 

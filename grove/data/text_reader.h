@@ -35,6 +35,7 @@ class TextReader {
   Result<bool> Next(std::string* document);
 
   const std::vector<std::string>& files() const;
+  const std::string& file() const;  // that the last document came from
   // Of the files as they lie on disk, for progress.
   uint64_t bytes_read() const;
   uint64_t bytes_total() const;
