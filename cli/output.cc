@@ -8,13 +8,26 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
 
 #include "grove/base/check.h"
 #include "grove/base/clock.h"
 
 namespace grove::cli {
+namespace {
 
-void PrintText(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+bool bar_is_drawn = false;  // on the terminal's current line
+
+void ClearBar() {
+  if (std::exchange(bar_is_drawn, false)) std::fputs("\r\033[K", stderr);
+}
+
+}  // namespace
+
+void PrintText(std::string_view text) {
+  ClearBar();
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
 
 void PrintJson(const Json& json) {
   PrintText(json.dump(2, ' ', false, Json::error_handler_t::replace));
@@ -86,9 +99,7 @@ Progress::Progress(std::string label) : label_(std::move(label)), start_(NowSeco
   }
 }
 
-Progress::~Progress() {
-  if (drawn_ && mode_ == Mode::kBar) std::fputs("\r\033[K", stderr);
-}
+Progress::~Progress() { ClearBar(); }
 
 void Progress::Update(double fraction, std::string_view note) {
   const double now = NowSeconds();
@@ -114,7 +125,7 @@ void Progress::Draw(double fraction, const std::string& note) {
   fmt::print(stderr, "\r{}  [{}{}] {:3} %  {}\033[K", label_, std::string(filled, '#'),
              std::string(kCells - filled, '.'), percent, note);
   std::fflush(stderr);
-  drawn_ = true;
+  bar_is_drawn = true;
 }
 
 }  // namespace grove::cli

@@ -57,7 +57,7 @@ size_t CodePoints(std::string_view text);  // of UTF-8 text: what a terminal nee
 //   pretrain  [############..............]  43 %  loss 5.12, 8,300 tokens/s, 34 s left
 //
 // Only where stderr is a terminal. GROVE_PROGRESS=lines prints a plain line every ten seconds instead (for logs),
-// GROVE_PROGRESS=off nothing at all.
+// GROVE_PROGRESS=off nothing at all. Printing a result clears the bar.
 class Progress {
  public:
   explicit Progress(std::string label);
@@ -75,7 +75,6 @@ class Progress {
   std::string label_;
   Mode mode_;
   double start_, last_;
-  bool drawn_ = false;
 };
 
 }  // namespace grove::cli
