@@ -105,6 +105,13 @@ class Packer {
         valid_(options.output, "valid", tokenizer_.vocabulary_size()) {}
 
   Result<PackReport> Run() {
+    Result<PackReport> report = Pack();
+    if (!report.ok()) Clear();
+    return report;
+  }
+
+ private:
+  Result<PackReport> Pack() {
     GROVE_ASSIGN_OR_RETURN(TextReader texts, TextReader::Open(options_.texts));
     std::optional<TextReader> valid_texts;
     if (!options_.valid_texts.empty()) {
@@ -120,23 +127,40 @@ class Packer {
       return Error(ErrorCode::kInvalidArgument,
                    texts.files().front() + " has no documents to train on; give more text or hold out less");
     }
+    if (valid_texts && valid_.tokens() == 0) {
+      return Error(ErrorCode::kInvalidArgument,
+                   valid_texts->files().front() + " has no documents to hold out; name a file with text");
+    }
     return Finish(texts, valid_texts);
   }
 
- private:
   // An earlier data.json goes first, so that a half-written folder never looks complete; then its shards.
-  Status PrepareFolder() const {
+  Status PrepareFolder() {
+    std::error_code error;
+    folder_is_new_ = std::filesystem::create_directories(options_.output, error);
+    if (error) return Error(ErrorCode::kIo, options_.output + " cannot be made: " + error.message());
+    prepared_ = true;
+    RemoveShards();
+    return Ok{};
+  }
+
+  // A failed run leaves nothing of its own behind.
+  void Clear() const {
+    if (!prepared_) return;
+    RemoveShards();
+    std::error_code error;
+    if (folder_is_new_) std::filesystem::remove_all(options_.output, error);
+  }
+
+  void RemoveShards() const {
     namespace fs = std::filesystem;
     std::error_code error;
-    fs::create_directories(options_.output, error);
-    if (error) return Error(ErrorCode::kIo, options_.output + " cannot be made: " + error.message());
     fs::remove(options_.output + "/data.json", error);
     for (const auto& entry : fs::directory_iterator(options_.output, error)) {
       const std::string name = entry.path().filename().string();
       const bool shard = (name.starts_with("train-") || name.starts_with("valid-")) && name.ends_with(".safetensors");
       if (shard) fs::remove(entry.path(), error);
     }
-    return Ok{};
   }
 
   struct Document {
@@ -224,6 +248,7 @@ class Packer {
   const PackOptions& options_;
   const Tokenizer tokenizer_;
   const std::function<void(double, uint64_t)>& progress_;
+  bool prepared_ = false, folder_is_new_ = false;
   ThreadPool pool_;
   ShardWriter train_, valid_;
   uint64_t bytes_total_ = 0, bytes_before_ = 0;
