@@ -114,24 +114,33 @@ class PretrainVerb final : public Verb {
  private:
   void DeclareOption(CLI::App& app, const train::OptionField& field, const std::string& standard) {
     const auto keep = [this, &field](const std::string& text) { given_.emplace_back(&field, text); };
-    CLI::Option* option = nullptr;
-    if (std::holds_alternative<bool train::PretrainOptions::*>(field.member)) {
-      option = app.add_option_function<std::string>(train::FlagName(field), keep, field.help)->type_name("true|false");
-    } else {
-      option = app.add_option_function<std::string>(train::FlagName(field), keep, field.help);
-      if (*field.choices != '\0') option->type_name(Joined(field.choices));
-    }
+    CLI::Option* option = app.add_option_function<std::string>(train::FlagName(field), keep, field.help);
+    option->type_name(TypeName(field));
     if (!standard.empty()) option->default_str(standard);
   }
 
+  static bool IsBudget(const train::OptionField& field) {
+    const std::string_view name = field.name;
+    return name == "minutes" || name == "steps" || name == "tokens";
+  }
+
+  // A budget on the command line replaces the configuration file's, of whatever kind.
   Status ApplyFlags(train::PretrainOptions& options) const {
+    if (std::any_of(given_.begin(), given_.end(), [](const auto& flag) { return IsBudget(*flag.first); })) {
+      options.minutes = 0;
+      options.steps = options.tokens = 0;
+    }
     for (const auto& [field, text] : given_) {
       GROVE_RETURN_IF_ERROR(train::SetOption(options, *field, text, train::FlagName(*field)));
     }
     return Ok{};
   }
 
-  static std::string Joined(std::string choices) {
+  static std::string TypeName(const train::OptionField& field) {
+    if (std::holds_alternative<bool train::PretrainOptions::*>(field.member)) return "true|false";
+    if (std::holds_alternative<int64_t train::PretrainOptions::*>(field.member)) return "INT";
+    if (std::holds_alternative<double train::PretrainOptions::*>(field.member)) return "FLOAT";
+    std::string choices = *field.choices == '\0' ? "TEXT" : field.choices;
     std::replace(choices.begin(), choices.end(), ' ', '|');
     return choices;
   }

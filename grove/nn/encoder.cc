@@ -48,8 +48,10 @@ Embedding::Embedding(const ModelConfig& config) : dropout_(config.hidden_dropout
   }
   switch (config.position) {
     case PositionKind::kLearned: {
+      // Sinusoids twice as large as the words, to begin with: attention finds neighbours by a rotation of them. From
+      // random positions a small model stays at word frequencies for longer, some seeds for twice the tokens.
       const torch::nn::Embedding table(config.max_length, config.width);
-      table->weight.set_data(NormalInit({config.max_length, config.width}, config.init_std));
+      table->weight.set_data(Sinusoids(config.max_length, config.width) * (2.0 * std::sqrt(2.0) * config.init_std));
       pos_embedding_ = std::make_shared<torch::nn::Module>();
       learned_ = pos_embedding_->register_module("embedding", table)->weight;
       break;
