@@ -145,7 +145,11 @@ Result<Tokenizer> Tokenizer::FromJson(std::string_view json, const std::string& 
 Result<Tokenizer> Tokenizer::FromVocabulary(std::vector<std::string> tokens, const TokenizerOptions& options,
                                             const std::string& name) {
   std::unordered_set<std::string_view> seen;
+  std::u32string scratch;
   for (const std::string& token : tokens) {
+    if (!DecodeUtf8(token, &scratch)) {
+      return Error(ErrorCode::kCorrupt, name + ": a token of the vocabulary is not valid UTF-8; convert it to UTF-8");
+    }
     if (!token.empty() && !seen.insert(token).second) {
       return Error(ErrorCode::kCorrupt,
                    name + ": the vocabulary has \"" + token + "\" twice; every token needs one id");

@@ -103,6 +103,7 @@ TEST(Tokenizer, AVocabularyMayLackMaskAndPadButNotTheOthers) {
     EXPECT_NE(result.error().message().find(lacking), std::string::npos);
   }
   EXPECT_FALSE(Tokenizer::FromVocabulary({"[UNK]", "[CLS]", "[SEP]", "a", "a"}, {}, "v").ok());
+  EXPECT_FALSE(Tokenizer::FromVocabulary({"[UNK]", "[CLS]", "[SEP]", "\xFF"}, {}, "v").ok());
 }
 
 TEST(Tokenizer, IdsMayLeaveGapsThatDecodeToNothing) {
