@@ -73,6 +73,19 @@ Error InvalidUtf8(std::string_view text) {
                "the text is not valid UTF-8 at byte " + std::to_string(at) + "; convert it to UTF-8");
 }
 
+Status CheckTokens(const std::vector<std::string>& tokens, const std::string& name) {
+  std::unordered_set<std::string_view> seen;
+  std::u32string scratch;
+  const auto wrong = [&](std::string_view what) {
+    return Error(ErrorCode::kCorrupt, name + ": the vocabulary " + std::string(what) + "; correct it");
+  };
+  for (const std::string& token : tokens) {
+    if (!DecodeUtf8(token, &scratch)) return wrong("has a token that is not valid UTF-8");
+    if (!token.empty() && !seen.insert(token).second) return wrong("has \"" + token + "\" twice");
+  }
+  return Ok{};
+}
+
 void Keep(size_t length, Encoding* encoding) {
   encoding->ids.resize(std::min(length, encoding->ids.size()));
   encoding->offsets.resize(encoding->ids.size());
@@ -144,17 +157,7 @@ Result<Tokenizer> Tokenizer::FromJson(std::string_view json, const std::string& 
 
 Result<Tokenizer> Tokenizer::FromVocabulary(std::vector<std::string> tokens, const TokenizerOptions& options,
                                             const std::string& name) {
-  std::unordered_set<std::string_view> seen;
-  std::u32string scratch;
-  for (const std::string& token : tokens) {
-    if (!DecodeUtf8(token, &scratch)) {
-      return Error(ErrorCode::kCorrupt, name + ": a token of the vocabulary is not valid UTF-8; convert it to UTF-8");
-    }
-    if (!token.empty() && !seen.insert(token).second) {
-      return Error(ErrorCode::kCorrupt,
-                   name + ": the vocabulary has \"" + token + "\" twice; every token needs one id");
-    }
-  }
+  GROVE_RETURN_IF_ERROR(CheckTokens(tokens, name));
   return FromDefinition(DefinitionOf(std::move(tokens), options), name);
 }
 

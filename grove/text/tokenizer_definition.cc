@@ -76,21 +76,20 @@ Result<TokenizerDefinition> ParseVocabularyText(std::string_view text, const Tok
   std::vector<std::string> tokens;
   std::unordered_map<std::string_view, size_t> lines;
   std::u32string scratch;
+  const auto wrong = [&](size_t line, const std::string& what) {
+    return Error(ErrorCode::kCorrupt, name + ": line " + std::to_string(line) + " " + what);
+  };
   while (!text.empty()) {
     const size_t length = text.find('\n');
     std::string_view line = text.substr(0, length);
     text.remove_prefix(length == std::string_view::npos ? text.size() : length + 1);
     if (line.ends_with('\r')) line.remove_suffix(1);
     tokens.emplace_back(line);
-    const std::string here = std::to_string(tokens.size());
-    if (!DecodeUtf8(line, &scratch)) {
-      return Error(ErrorCode::kCorrupt, name + ": line " + here + " is not valid UTF-8; it must be one token a line");
-    }
+    if (!DecodeUtf8(line, &scratch)) return wrong(tokens.size(), "is not valid UTF-8; convert the file");
     if (line.empty()) continue;
     const auto [found, inserted] = lines.emplace(line, tokens.size());
     if (!inserted) {
-      return Error(ErrorCode::kCorrupt, name + ": lines " + std::to_string(found->second) + " and " + here +
-                                            " are the same token; every token must have one id");
+      return wrong(tokens.size(), "repeats line " + std::to_string(found->second) + "; every token must have one id");
     }
   }
   while (!tokens.empty() && tokens.back().empty()) tokens.pop_back();
