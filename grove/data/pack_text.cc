@@ -227,6 +227,7 @@ class Packer {
         .unigram_entropy = UnigramEntropy(train_.counts(), train_.tokens(), valid_.counts(), valid_.tokens())};
     const auto names = [](const std::vector<std::string>& paths) {
       std::vector<std::string> files;
+      files.reserve(paths.size());
       for (const std::string& path : paths) files.push_back(std::filesystem::path(path).filename().string());
       return files;
     };
