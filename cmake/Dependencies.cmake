@@ -6,6 +6,10 @@ find_package(nlohmann_json 3.11 REQUIRED)
 find_package(fmt REQUIRED)
 find_package(CLI11 REQUIRED)
 
+# The torch wheel brings fmt headers of another version than the system's library; header-only use fits either.
+add_library(grove_fmt INTERFACE)
+target_link_libraries(grove_fmt INTERFACE $<IF:$<BOOL:${GROVE_CUDA}>,fmt::fmt-header-only,fmt::fmt>)
+
 # Highway, utf8proc and zstd are found by file: Debian's Highway package has no usable CMake target for a moved prefix.
 function(grove_find_library target header library)
   find_path(${target}_INCLUDE ${header} REQUIRED)

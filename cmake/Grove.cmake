@@ -11,7 +11,7 @@ endif()
 
 add_library(grove_flags INTERFACE)
 target_include_directories(grove_flags INTERFACE ${PROJECT_SOURCE_DIR})
-target_compile_options(grove_flags INTERFACE -Wall -Wextra -Wshadow -Wno-psabi -Werror -fno-math-errno)
+target_compile_options(grove_flags INTERFACE -Wall -Wextra -Wshadow -Wno-psabi -fno-math-errno)
 if(GROVE_SANITIZE)
   target_compile_options(grove_flags INTERFACE -fsanitize=${GROVE_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(grove_flags INTERFACE -fsanitize=${GROVE_SANITIZE})
