@@ -30,11 +30,13 @@ if [ -f "${shipped[0]}config.json" ]; then
   say "The model in $model ships with the source. Each of its feedforward layers is a tree of small networks; a token" \
       "visits only the few leaves that the tree finds most probable for it."
   run "$grove" info --model "$model"
+  tools/demo_report.py card "$model"
   run "$grove" fill-mask --model "$model" --top 5 \
     "She opened the [MASK] and looked out into the garden." \
     "He was a man of few [MASK]." \
     "The [MASK] was shining and the birds were singing." \
-    "I have nothing to [MASK] to you, sir."
+    "I have nothing to [MASK] to you, sir." \
+    "Water is made of hydrogen and [MASK]."
 else
   say "There is no model in models/, so this act is left out."
 fi
@@ -43,7 +45,7 @@ act "2 of 3: the speed of a layer"
 say "Width 768, as in BERT-base. Every token has its own random input, and the outputs are compared with the plain" \
     "reference in the same run. Dense 3072 and 4096 are what a tree replaces; dense 128 is a layer as small as the" \
     "neurons that the larger trees compute."
-run "$grove" bench layer
+run "$grove" bench layer --threads 1
 
 act "3 of 3: train three models on text"
 rm -rf demo
@@ -71,18 +73,17 @@ if [ -z "$valid" ]; then
 fi
 
 say "" "First a vocabulary of word pieces is learnt, then the text is packed as token ids."
-run "$grove_train" tokenizer --text "$text" --vocabulary-size 4096 --output demo/tokenizer.json
+run "$grove_train" tokenizer --text "$text" --vocabulary-size 2048 --output demo/tokenizer.json
 run "$grove_train" data --text "$text" --valid-text "$valid" --tokenizer demo/tokenizer.json --output demo/packed
 
 say "" "Then three encoders learn to fill masked words, $minutes min each on this machine, alike in everything but the" \
     "feedforward layer: a leaf tree, a dense layer with as many stored neurons, and none at all."
-recipe=(--layers 2 --width 128 --heads 4 --length 64 --batch 32 --learning-rate 2e-3 --nonlinearity gelu)
 train() {
-  run "$grove_train" pretrain --data demo/packed --output "demo/$1" --minutes "$minutes" "${recipe[@]}" "${@:2}"
+  run "$grove_train" pretrain --config "configs/demo-$1.json" --data demo/packed --output "demo/$1" --minutes "$minutes"
 }
-train leaf-tree --feed-forward leaf_tree --depth 4 --leaf-width 32 --paths 2
-train dense --feed-forward dense --intermediate 512
-train none --feed-forward none
+train leaf-tree
+train dense
+train none
 
 tools/demo_report.py table demo/leaf-tree demo/dense demo/none
 say "" "The tree that was trained a minute ago, at work:"
