@@ -16,8 +16,8 @@ class FillMaskVerb : public Verb {
   FillMaskVerb()
       : Verb({.name = "fill-mask",
               .summary = "Find the most probable words where a text says [MASK]",
-              .example = "grove fill-mask --model models/novels-leaf-tree \"He was a man of few [MASK].\"\n"
-                         "grove fill-mask --model models/novels-leaf-tree --top 3 --json < sentences.txt"}) {}
+              .example = "grove fill-mask --model models/small-leaf-tree \"He was a man of few [MASK].\"\n"
+                         "grove fill-mask --model models/small-leaf-tree --top 3 --json < sentences.txt"}) {}
 
   void Declare(CLI::App& app) override {
     app.add_option("--model", model_, "Model directory")->required()->type_name("DIR");

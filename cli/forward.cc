@@ -14,7 +14,7 @@ class ForwardVerb : public Verb {
   ForwardVerb()
       : Verb({.name = "forward",
               .summary = "Run a batch from a safetensors file (input_ids, attention_mask) and write logits and hidden",
-              .example = "grove forward --model models/novels-leaf-tree --input batch.safetensors --output "
+              .example = "grove forward --model models/small-leaf-tree --input batch.safetensors --output "
                          "out.safetensors"}) {}
 
   void Declare(CLI::App& app) override {

@@ -131,7 +131,7 @@ class InfoVerb : public Verb {
   InfoVerb()
       : Verb({.name = "info",
               .summary = "Show this build and the machine's instruction sets, or describe a model",
-              .example = "grove info\ngrove info --model models/novels-leaf-tree --json"}) {}
+              .example = "grove info\ngrove info --model models/small-leaf-tree --json"}) {}
 
   void Declare(CLI::App& app) override {
     app.add_option("--model", model_, "Model directory to describe")->type_name("DIR");

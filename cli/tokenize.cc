@@ -14,7 +14,7 @@ class TokenizeVerb : public Verb {
   TokenizeVerb()
       : Verb({.name = "tokenize",
               .summary = "Show the tokens of texts with their ids and offsets",
-              .example = "grove tokenize --model models/novels-leaf-tree \"The quick brown fox.\"\n"
+              .example = "grove tokenize --model models/small-leaf-tree \"The quick brown fox.\"\n"
                          "grove tokenize --tokenizer vocab.txt --json --pair \"How are you?\" \"Fine.\""}) {}
 
   void Declare(CLI::App& app) override {

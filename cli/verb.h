@@ -6,7 +6,7 @@
 //
 //   class InfoVerb : public Verb {
 //    public:
-//     InfoVerb() : Verb({.name = "info", .summary = "...", .example = "grove info --model models/novels-leaf-tree"}) {}
+//     InfoVerb() : Verb({.name = "info", .summary = "...", .example = "grove info --model models/small-leaf-tree"}) {}
 //     void Declare(CLI::App& app) override { app.add_option("--model", model_, "Model directory"); }
 //     Status Run(const CommonOptions& common) override;
 //   };

@@ -4,7 +4,7 @@
 // A model directory made ready to run: config, tokenizer, encoder and the head that the config names.
 //
 //   ThreadPool pool(DefaultThreads());
-//   GROVE_ASSIGN_OR_RETURN(const LoadedModel model, LoadModel("models/novels-leaf-tree", &pool, {}));
+//   GROVE_ASSIGN_OR_RETURN(const LoadedModel model, LoadModel("models/small-leaf-tree", &pool, {}));
 #pragma once
 
 #include <optional>
