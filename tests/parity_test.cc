@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// The two engines agree: what the LibTorch modules of nn/ save, the inference engine of model/ computes alike, to 1e-4,
+// padding included; every kind of feedforward layer, and the model that ships with the source.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <random>
+
+#include "grove/io/model_directory.h"
+#include "grove/model/model.h"
+#include "grove/nn/heads.h"
+#include "grove/nn/parameters.h"
+#include "tests/temporary_folder.h"
+
+namespace grove {
+namespace {
+
+constexpr double kTolerance = 1e-4;
+
+ModelConfig SmallConfig() {
+  ModelConfig config;
+  config.vocabulary = 120;
+  config.width = 48;
+  config.layers = 2;
+  config.heads = 4;
+  config.max_length = 24;
+  config.init_std = 0.3;  // logits of the order of 1
+  config.feed_forward = {.intermediate = 96, .trees = 3, .depth = 3, .leaf_width = 10, .paths = 3, .decision_scale = 4};
+  return config;
+}
+
+// Three sequences of random words, the second and third padded on the right.
+struct RandomBatch {
+  RandomBatch(int64_t vocabulary, int64_t token_length) : length(token_length) {
+    std::mt19937_64 rng(5);
+    for (int64_t s = 0; s < kSequences; ++s) {
+      const int64_t used = length - s * length / 4;
+      for (int64_t i = 0; i < length; ++i) {
+        ids.push_back(i < used ? static_cast<int32_t>(rng() % static_cast<uint64_t>(vocabulary)) : 0);
+        mask.push_back(i < used ? 1 : 0);
+      }
+    }
+  }
+  static constexpr int64_t kSequences = 3;
+  int64_t length;
+  std::vector<int32_t> ids;
+  std::vector<uint8_t> mask;
+};
+
+void ExpectParity(nn::MaskedLm& trained, const std::string& folder) {
+  ThreadPool pool(2);
+  const Result<LoadedModel> loaded = LoadModel(folder, &pool, {.tokenizer = false});
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+  const ModelConfig& config = loaded.value().config();
+  const RandomBatch batch(config.vocabulary, std::min<int64_t>(config.max_length, 24));
+  const size_t tokens = batch.ids.size(), vocabulary = static_cast<size_t>(config.vocabulary);
+  const Result<AlignedArray<float>> hidden =
+      loaded.value().encoder.Forward({.ids = batch.ids,
+                                      .mask = batch.mask,
+                                      .batch = static_cast<size_t>(RandomBatch::kSequences),
+                                      .length = static_cast<size_t>(batch.length)});
+  ASSERT_TRUE(hidden.ok()) << hidden.error().message();
+  std::vector<float> logits(tokens * vocabulary);
+  loaded.value().masked_lm->Forward(hidden.value().data(), tokens, logits.data(), pool);
+
+  const torch::NoGradGuard no_grad;
+  trained.eval();
+  const auto shape = {RandomBatch::kSequences, batch.length};
+  const torch::Tensor ids = torch::tensor(batch.ids).view(shape).to(torch::kLong);
+  const torch::Tensor mask = torch::tensor(batch.mask).view(shape).to(torch::kLong);
+  const torch::Tensor expected = trained.Forward(ids, mask).logits.contiguous();
+  const float* reference = expected.data_ptr<float>();
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (batch.mask[i / vocabulary] == 0) continue;  // unspecified at padding
+    ASSERT_NEAR(logits[i], reference[i], kTolerance) << "token " << i / vocabulary;
+  }
+}
+
+class Parity : public testing::TestWithParam<FeedForwardKind> {};
+
+TEST_P(Parity, InferenceEqualsTraining) {
+  for (const PositionKind position : {PositionKind::kLearned, PositionKind::kScaledSinusoidal}) {
+    for (const bool two_sided : {false, true}) {
+      ModelConfig config = SmallConfig();
+      config.position = position;
+      config.feed_forward.kind = GetParam();
+      config.feed_forward.two_sided = two_sided && GetParam() == FeedForwardKind::kNeuronTree;
+      torch::manual_seed(3);
+      nn::MaskedLm model(config, {});
+      const test::TemporaryFolder folder;
+      ASSERT_TRUE(nn::SaveModel(model, config, folder.path(), {}).ok());
+      ExpectParity(model, folder.path());
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Kinds, Parity,
+                         testing::Values(FeedForwardKind::kDense, FeedForwardKind::kLeafTree,
+                                         FeedForwardKind::kNeuronTree, FeedForwardKind::kNone),
+                         [](const auto& kind) { return std::string(FeedForwardKindName(kind.param)); });
+
+TEST(Parity, ShippedModel) {
+  for (const auto& entry : std::filesystem::directory_iterator(GROVE_SOURCE_DIR "/models")) {
+    const Result<ModelDirectory> directory = ModelDirectory::Open(entry.path().string());
+    ASSERT_TRUE(directory.ok()) << directory.error().message();
+    nn::MaskedLm model(directory.value().config, {});
+    ASSERT_TRUE(nn::LoadParameters(model, directory.value().weights).ok());
+    ExpectParity(model, entry.path().string());
+  }
+}
+
+}  // namespace
+}  // namespace grove
