@@ -83,6 +83,12 @@ std::string ValueText(const Json& value) {
   return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+// A model that was trained beside this one: what it is and its held-out loss, in one row.
+void PrintTwin(const Json& twin) {
+  const auto text = [&](const char* key) { return twin.contains(key) ? ValueText(twin[key]) : std::string("?"); };
+  PrintRow("twin", fmt::format("{}: validation loss {}", text("feed_forward"), text("validation_loss")));
+}
+
 // The card as it stands in training.json; a nested object is shown as "outer inner". The run's options, some fifty, are
 // left to --json.
 void PrintCard(const Json& card, const std::string& prefix) {
@@ -90,7 +96,13 @@ void PrintCard(const Json& card, const std::string& prefix) {
     if (key == "options") continue;
     std::string name = prefix + key;
     std::replace(name.begin(), name.end(), '_', ' ');
-    value.is_object() ? PrintCard(value, name + " ") : PrintRow(name, ValueText(value));
+    if (value.is_object()) {
+      PrintCard(value, name + " ");
+    } else if (value.is_array() && !value.empty() && value.front().is_object()) {
+      for (const Json& item : value) PrintTwin(item);
+    } else {
+      PrintRow(name, ValueText(value));
+    }
   }
 }
 
