@@ -20,8 +20,8 @@ act() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
 say() { printf '%s\n' "$*" | fold -s -w 110; }
 run() { printf '\n%s$ %s%s\n' "$bold" "$*" "$plain"; "$@"; }
 
-# Programs remove their own unfinished files; what remains of the demo is complete files in its own folder.
-trap 'printf "\nStopped. Nothing half-written is left; make demo starts afresh.\n"; exit 130' INT TERM
+# The programs remove their own unfinished files.
+trap 'rm -f demo/part demo/*.part; printf "\nStopped. Nothing half-written is left; make demo starts afresh.\n"; exit 130' INT TERM
 
 act "1 of 3: use a model"
 shipped=(models/*/)
@@ -72,21 +72,26 @@ if [ -z "$valid" ]; then
   text=demo/train.txt valid=demo/valid.txt
 fi
 
-say "" "First a vocabulary of word pieces is learnt, then the text is packed as token ids."
+echo
+say "First a vocabulary of word pieces is learnt, then the text is packed as token ids."
 run "$grove_train" tokenizer --text "$text" --vocabulary-size 2048 --output demo/tokenizer.json
 run "$grove_train" data --text "$text" --valid-text "$valid" --tokenizer demo/tokenizer.json --output demo/packed
 
-say "" "Then three encoders learn to fill masked words, $minutes min each on this machine, alike in everything but the" \
-    "feedforward layer: a leaf tree, a dense layer with as many stored neurons, and none at all."
+echo
+say "Then three encoders learn to fill masked words, alike in everything but the feedforward layer: a leaf tree for" \
+    "$minutes min, then a dense layer with as many stored neurons and none at all, each on as many tokens as the tree saw."
 train() {
-  run "$grove_train" pretrain --config "configs/demo-$1.json" --data demo/packed --output "demo/$1" --minutes "$minutes"
+  run "$grove_train" pretrain --config "configs/demo-$1.json" --data demo/packed --output "demo/$1" "${@:2}"
 }
-train leaf-tree
-train dense
-train none
+train leaf-tree --minutes "$minutes"
+tokens=$(tools/demo_report.py tokens demo/leaf-tree)
+train dense --tokens "$tokens"
+train none --tokens "$tokens"
 
+echo
 tools/demo_report.py table demo/leaf-tree demo/dense demo/none
-say "" "The tree that was trained a minute ago, at work:"
+echo
+say "The tree that was trained a minute ago, at work:"
 sentence=$(tools/demo_report.py sentence "$valid")
 run "$grove" fill-mask --model demo/leaf-tree --top 5 "$sentence"
 
