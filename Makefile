@@ -7,9 +7,9 @@
 BUILD := build/release
 TEXT ?=
 
-# The build and the demo. libtorch-dev is what grove-train needs, libdnnl-dev what grove needs.
+# The build and the demo. grove-train needs libtorch-dev; grove needs libdnnl-dev, whose CMake file asks for OpenCL's.
 PACKAGES := ca-certificates cmake g++ git libcli11-dev libdnnl-dev libfmt-dev libgtest-dev libhwy-dev libtorch-dev \
-            libutf8proc-dev libzstd-dev ninja-build nlohmann-json3-dev pkg-config python3 zstd
+            libutf8proc-dev libzstd-dev ninja-build nlohmann-json3-dev ocl-icd-opencl-dev python3 zstd
 # The tests compare the tokenizer with the package `tokenizers` from PyPI.
 TEST_PACKAGES := $(PACKAGES) binutils python3-pip python3-venv
 TOKENIZERS := tokenizers>=0.15,<1
@@ -22,12 +22,12 @@ demo: packages build-demo
 	@BUILD=$(BUILD) TEXT="$(TEXT)" tools/demo.sh
 
 test: test-packages venv
-	@cmake --preset release -DGROVE_TESTS=ON
+	@cmake --preset release --log-level=WARNING -DGROVE_TESTS=ON
 	@cmake --build $(BUILD)
 	@cd $(BUILD) && ctest --output-on-failure --no-tests=error --parallel $$(nproc)
 
 build-demo:
-	@test -f $(BUILD)/CMakeCache.txt || cmake --preset release
+	@test -f $(BUILD)/build.ninja || cmake --preset release --log-level=WARNING
 	@cmake --build $(BUILD) --target grove grove-train
 
 packages:
