@@ -7,9 +7,11 @@
 BUILD := build/release
 TEXT ?=
 
-# The build and the demo. grove-train needs libtorch-dev; grove needs libdnnl-dev, whose CMake file asks for OpenCL's.
-PACKAGES := ca-certificates cmake g++ git libcli11-dev libdnnl-dev libfmt-dev libgtest-dev libhwy-dev libtorch-dev \
-            libutf8proc-dev libzstd-dev ninja-build nlohmann-json3-dev ocl-icd-opencl-dev python3 zstd
+# The build and the demo. grove-train needs libtorch-dev; without OpenBLAS its matrix products fall back to a library
+# eight times slower. grove needs libdnnl-dev, whose CMake file asks for OpenCL's.
+PACKAGES := ca-certificates cmake g++ git libcli11-dev libdnnl-dev libfmt-dev libgtest-dev libhwy-dev \
+            libopenblas0-pthread libtorch-dev libutf8proc-dev libzstd-dev ninja-build nlohmann-json3-dev \
+            ocl-icd-opencl-dev python3 zstd
 # The tests compare the tokenizer with the package `tokenizers` from PyPI.
 TEST_PACKAGES := $(PACKAGES) binutils python3-pip python3-venv
 TOKENIZERS := tokenizers>=0.15,<1

@@ -17,7 +17,7 @@ bold='' plain=''
 if [ -t 1 ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
 if [ ! -t 2 ]; then export GROVE_PROGRESS=${GROVE_PROGRESS:-lines}; fi
 act() { printf '\n%s== %s%s\n' "$bold" "$*" "$plain"; }
-say() { printf '%s\n' "$*" | fold -s -w 110; }
+say() { printf '%s\n' "$*" | fold -s -w 110; }  # one paragraph
 run() { printf '\n%s$ %s%s\n' "$bold" "$*" "$plain"; "$@"; }
 
 # The programs remove their own unfinished files.
@@ -96,4 +96,5 @@ sentence=$(tools/demo_report.py sentence "$valid")
 run "$grove" fill-mask --model demo/leaf-tree --top 5 "$sentence"
 
 act "Done"
-say "Everything is in demo/: try  $grove info --model demo/leaf-tree  or train longer:  MINUTES=10 make demo"
+say "Everything is in demo/. Look at the tree, or train longer:"
+printf '    %s\n' "$grove info --model demo/leaf-tree" "MINUTES=10 make demo"

@@ -61,11 +61,11 @@ def table(models):
     cards = [card_of(model) for model in models]
     unigram = cards[0]["data"]["unigram_entropy"]
     rows = [("feedforward", "parameters", "tokens seen", "held-out loss", "perplexity"),
-            ("(word frequencies alone)", "", "", f"{unigram:.3f}", f"{math.exp(unigram):.0f}")]
+            ("(word frequencies alone)", "", "", f"{unigram:.3f}", f"{math.exp(unigram):.1f}")]
     for card in cards:
         loss = card["validation_loss"]
         rows.append((card["feed_forward"], f"{card['parameters']:,}", f"{card['tokens']:,}", f"{loss:.3f}",
-                     f"{math.exp(loss):.0f}"))
+                     f"{math.exp(loss):.1f}"))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))))
@@ -88,12 +88,12 @@ def conclusion(unigram, losses):
     learnt = "All three learnt more than word frequencies" if max(losses) < unigram else \
         "Not all of the three learnt more than word frequencies"
     if none - dense < 0.02:
-        verdict = "so early in training a dense layer hardly beats none, which says nothing about the tree"
+        verdict = "here a dense layer hardly beats none, which says nothing about the tree"
     elif tree >= none:
         verdict = "the tree did no better than no feedforward layer at all"
     else:
         verdict = f"of what the dense layer gains over none, the tree kept {100 * (none - tree) / (none - dense):.0f} %"
-    return f"{learnt}; {verdict}. These are minutes, one run each: another seed can move a loss by some tenths."
+    return f"{learnt}; {verdict}.\nThese are minutes, one run each: another seed can move a loss by some tenths."
 
 
 def main():
