@@ -74,6 +74,7 @@ std::vector<Choice> Route(const LeafTreeShape& shape, const std::vector<double>&
   double total = 0;
   for (const size_t leaf : order) total += std::exp(log_p[leaf]);
   std::vector<Choice> choices;
+  choices.reserve(order.size());
   for (const size_t leaf : order) choices.push_back({leaf, std::exp(log_p[leaf]) / total});
   return choices;
 }
