@@ -53,7 +53,8 @@ Result<Json> ModelInfo(const std::string& path) {
   std::error_code ignored;
   Json json = {
       {"model", path},
-      {"head", config.head.kind == HeadKind::kMaskedLm ? "masked LM" : "classification"},
+      {"family", ModelFamilyName(config.family)},
+      {"head", HeadKindName(config.head.kind)},
       {"layers", config.layers},
       {"width", config.width},
       {"heads", config.heads},

@@ -4,140 +4,20 @@
 // config.json to ModelConfig. Writing is in model_config_json.cc.
 #include "grove/io/model_config.h"
 
-#include <cmath>
-#include <initializer_list>
-#include <limits>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
+#include "grove/io/bert_config.h"
 #include "grove/io/files.h"
 #include "grove/io/json.h"
+#include "grove/io/object_reader.h"
 
 namespace grove {
 namespace {
 
 using Json = nlohmann::json;
-
-// Reads the keys of one object. The first problem is kept, later reads return defaults: the caller asks for every key
-// in turn and looks at the error once.
-class ObjectReader {
- public:
-  ObjectReader(const Json& object, std::string path, std::string name, std::optional<Error>& error)
-      : object_(object), path_(std::move(path)), name_(std::move(name)), error_(error) {}
-
-  const Json* Find(const char* key) const {
-    const auto found = object_.find(key);
-    return found == object_.end() || found->is_null() ? nullptr : &*found;
-  }
-
-  ObjectReader Object(const char* key) const {
-    static const Json kEmpty = Json::object();
-    const Json* value = Require(key);
-    if (value != nullptr && !value->is_object()) Wrong(key, "an object");
-    return {value != nullptr && value->is_object() ? *value : kEmpty, path_ + key + ".", name_, error_};
-  }
-  ObjectReader OptionalObject(const char* key) const {
-    static const Json kEmpty = Json::object();
-    return Find(key) != nullptr ? Object(key) : ObjectReader(kEmpty, path_ + key + ".", name_, error_);
-  }
-
-  int64_t Integer(const char* key, int64_t low, int64_t high) const {
-    const Json* value = Require(key);
-    if (value == nullptr) return low;
-    // Whole numbers only; those beyond 2^63 are unsigned in the JSON library and out of every range here.
-    if (!value->is_number_integer()) return Wrong(key, "a whole number"), low;
-    const bool too_big = value->is_number_unsigned() && value->get<uint64_t>() > static_cast<uint64_t>(high);
-    if (too_big || value->get<int64_t>() < low || value->get<int64_t>() > high) {
-      Fail(ErrorCode::kInvalidArgument, Path(key) + " is " + value->dump() + " and must be from " +
-                                            std::to_string(low) + " to " + std::to_string(high));
-      return low;
-    }
-    return value->get<int64_t>();
-  }
-  int64_t Integer(const char* key, int64_t low, int64_t high, int64_t fallback) const {
-    return Find(key) != nullptr ? Integer(key, low, high) : fallback;
-  }
-
-  // Within [low, high].
-  double Number(const char* key, double low, double high, std::optional<double> fallback = {}) const {
-    if (fallback && Find(key) == nullptr) return *fallback;
-    const Json* value = Require(key);
-    if (value == nullptr) return low;
-    if (!value->is_number()) return Wrong(key, "a number"), low;
-    const double number = value->get<double>();
-    if (!(number >= low && number <= high)) {
-      Fail(ErrorCode::kInvalidArgument,
-           Path(key) + " is " + value->dump() + " and must be from " + Json(low).dump() + " to " + Json(high).dump());
-      return low;
-    }
-    return number;
-  }
-
-  bool Boolean(const char* key, std::optional<bool> fallback = {}) const {
-    if (fallback && Find(key) == nullptr) return *fallback;
-    const Json* value = Require(key);
-    if (value == nullptr) return false;
-    if (!value->is_boolean()) return Wrong(key, "true or false"), false;
-    return value->get<bool>();
-  }
-
-  // One of `choices`, each a name and what it stands for.
-  template <class T>
-  T Choice(const char* key, std::initializer_list<std::pair<const char*, T>> choices,
-           std::optional<T> fallback = {}) const {
-    if (fallback && Find(key) == nullptr) return *fallback;
-    const Json* value = Require(key);
-    if (value == nullptr) return choices.begin()->second;
-    if (!value->is_string()) return Wrong(key, "a string"), choices.begin()->second;
-    std::string names;
-    for (const auto& [text, meaning] : choices) {
-      if (*value == text) return meaning;
-      names += (names.empty() ? "\"" : ", \"") + std::string(text) + "\"";
-    }
-    Unsupported(key, *value, names);
-    return choices.begin()->second;
-  }
-
-  // A key whose other values would change what the model computes. Absent means `only`.
-  void Only(const char* key, const Json& only) const {
-    const Json* value = Find(key);
-    if (value != nullptr && *value != only) Unsupported(key, *value, only.dump());
-  }
-
-  void Fail(ErrorCode code, const std::string& text) const {
-    if (!error_) error_ = Error(code, name_ + ": " + text);
-  }
-  std::string Path(const char* key) const { return "\"" + path_ + key + "\""; }
-
- private:
-  const Json* Require(const char* key) const {
-    const Json* value = Find(key);
-    if (value == nullptr) Fail(ErrorCode::kNotFound, "the key " + Path(key) + " is missing; add it");
-    return value;
-  }
-  void Wrong(const char* key, const char* expected) const {
-    Fail(ErrorCode::kInvalidArgument, Path(key) + " must be " + expected);
-  }
-  void Unsupported(const char* key, const Json& value, const std::string& supported) const {
-    std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-    if (text.size() > 60) text = text.substr(0, 60) + "...";
-    Fail(ErrorCode::kUnsupported, Path(key) + " is " + text + ", which is not supported; supported: " + supported);
-  }
-
-  const Json& object_;
-  std::string path_, name_;
-  std::optional<Error>& error_;
-};
-
-// Limits far above any model and low enough that no product of two or three sizes overflows.
-constexpr int64_t kMaxWidth = int64_t{1} << 20;
-constexpr int64_t kMaxVocabulary = int64_t{1} << 28;
-constexpr int64_t kMaxLayers = 10'000;
-constexpr int64_t kMaxLength = int64_t{1} << 24;
-constexpr int64_t kMaxTrees = int64_t{1} << 20;
-constexpr int64_t kMaxDepth = 24;
-constexpr int64_t kMaxNeurons = int64_t{1} << 28;  // of one layer
 
 // Everything that the paper's code can do and ours cannot.
 void CheckFixedKeys(const ObjectReader& arch) {
@@ -175,6 +55,8 @@ void ReadLeafTree(const ObjectReader& arch, FeedForwardConfig& layer) {
   layer.decision_scale = arch.Number("decision_scale", 1e-6, 1e6, 1.0);
 }
 
+}  // namespace
+
 void ReadFeedForward(const ObjectReader& arch, FeedForwardConfig& layer) {
   layer.kind = arch.Choice<FeedForwardKind>("intermed_type",
                                             {{"ff", FeedForwardKind::kDense},
@@ -210,6 +92,8 @@ void ReadFeedForward(const ObjectReader& arch, FeedForwardConfig& layer) {
                                                " neurons, more than the limit of " + std::to_string(kMaxNeurons));
   }
 }
+
+namespace {
 
 // Labels: 0 where the file does not say; ModelDirectory::Open then looks at head.weight.
 void ReadHead(const ObjectReader& root, const ObjectReader& arch, ModelConfig& config) {
@@ -252,7 +136,13 @@ Result<ModelConfig> ParseModelConfig(std::string_view json, const std::string& n
   std::optional<Error> error;
   ModelConfig config;
   const ObjectReader root(document, "", name, error);
-  root.Choice<bool>("model_type", {{"crammedBERT", true}});
+  config.family = root.Choice<ModelFamily>("model_type", {{"bert", ModelFamily::kBert},
+                                                          {"crammedBERT", ModelFamily::kCrammedBert},
+                                                          {"distilbert", ModelFamily::kDistilBert},
+                                                          {"grove_bert", ModelFamily::kBert},
+                                                          {"grove_distilbert", ModelFamily::kDistilBert}});
+  if (error) return *std::move(error);
+  if (config.family != ModelFamily::kCrammedBert) return ParseBertConfig(document, name);
   const ObjectReader arch = root.Object("arch");
   config.width = arch.Integer("hidden_size", 1, kMaxWidth);
   config.layers = arch.Integer("num_transformer_layers", 0, kMaxLayers);

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// The shape of a crammedBERT encoder as its config.json gives it: the paper's keys under "arch", and our own keys
-// beside them, each with a default that leaves the paper's meaning unchanged. docs/model-config.md lists every key.
+// The shape of an encoder as its config.json gives it. Two layouts, docs/model-config.md lists every key:
 //
-// Our keys in "arch":
+//   crammedBERT            the paper's keys under "arch", and our own keys beside them, each with a default that leaves
+//                          the paper's meaning unchanged (model_config.cc)
+//   BERT and DistilBERT    the keys of Hugging Face Transformers, and our object "feed_forward" (bert_config.h)
+//
+// What the families compute differently is asked for by name (biases(), post_norm(), ...), not by family.
+//
+// Our keys in "arch" and in "feed_forward":
 //   "intermed_type": "leaf_tree" | "none"   beside the paper's "ff" and "fff"
 //   "fff_two_sided": false                  neuron trees whose left turns speak too (linear_out_left.weight)
 //   "leaf_width", "leaf_paths", "decision_scale"   leaf trees; depth is the paper's "intermed_depth"
@@ -21,7 +26,8 @@ namespace grove {
 enum class FeedForwardKind { kDense, kLeafTree, kNeuronTree, kNone };
 enum class NonLinearity { kGelu, kGeluGlu, kRelu };
 enum class PositionKind { kLearned, kScaledSinusoidal, kSinusoidal };
-enum class HeadKind { kMaskedLm, kSequenceClassification };
+enum class ModelFamily { kBert, kCrammedBert, kDistilBert };
+enum class HeadKind { kMaskedLm, kNone, kSequenceClassification, kTokenClassification };
 enum class PoolerKind { kAverage, kFirstToken, kLogSumExp, kMax };
 
 // One feedforward layer. Only the fields of its kind have a meaning.
@@ -46,11 +52,13 @@ struct HeadConfig {
   bool decoder_bias = false;  // masked LM
   int64_t labels = 0;         // classification, from here on
   PoolerKind pooler = PoolerKind::kFirstToken;
-  bool pooler_dense = true;  // "include_ff_layer"
+  bool pooler_dense = true;  // "include_ff_layer"; BERT with no head: the pooler's weights are there
   int64_t pooler_width = 0;  // "head_dim"
+  double dropout = 0.0;      // BERT and DistilBERT: before the classifier
 };
 
 struct ModelConfig {
+  ModelFamily family = ModelFamily::kCrammedBert;
   int64_t vocabulary = 0;
   int64_t width = 0;
   int64_t layers = 0;
@@ -62,9 +70,19 @@ struct ModelConfig {
   bool final_norm = true;
   double norm_eps = 1e-12;
   double hidden_dropout = 0.0;
+  double attention_dropout = 0.0;  // BERT and DistilBERT; a crammedBERT's is hidden_dropout
+  int64_t token_types = 0;         // rows of the token-type embedding: first and second text of a pair; 0: none
   double init_std = 0.02;
   FeedForwardConfig feed_forward;
   HeadConfig head;
+
+  bool crammed() const { return family == ModelFamily::kCrammedBert; }
+  // h = norm(h + f(h)) in place of h = h + f(norm(h)).
+  bool post_norm() const { return !crammed(); }
+  // Of attention and of dense feedforward layers.
+  bool biases() const { return !crammed(); }
+  // The masked-LM head: norm(act(dense(hidden))) before the decoder.
+  bool head_transform() const { return !crammed(); }
 };
 
 // Parses and validates. `name` stands for the file in error messages; an unknown value, a missing key, a wrong type or
@@ -75,6 +93,8 @@ Result<ModelConfig> ReadModelConfig(const std::string& path);
 // The config.json text of a model: readable by the paper's PyTorch classes wherever only the paper's keys are used.
 std::string ModelConfigJson(const ModelConfig& config);
 
+std::string_view ModelFamilyName(ModelFamily family);        // "BERT", "crammedBERT", "DistilBERT"
+std::string_view HeadKindName(HeadKind kind);                // "masked LM", "classification", ...
 std::string_view FeedForwardKindName(FeedForwardKind kind);  // "dense", "leaf_tree", "neuron_tree", "none"
 // "dense 3072", "neuron trees 16x7, two-sided", "leaf tree depth 5, 32 leaves of 128, 4 paths", "none".
 std::string DescribeFeedForward(const FeedForwardConfig& config);

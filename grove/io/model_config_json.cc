@@ -3,7 +3,9 @@
 #include <nlohmann/json.hpp>
 
 #include "grove/base/check.h"
+#include "grove/io/bert_config.h"
 #include "grove/io/model_config.h"
+#include "grove/io/object_reader.h"
 
 namespace grove {
 namespace {
@@ -48,6 +50,8 @@ const char* PoolerName(PoolerKind pooler) {
   GROVE_CHECK(false);
 }
 
+}  // namespace
+
 // "intermed_*" and our own keys; the paper's keys are always there, because its code reads them.
 void AddFeedForward(const FeedForwardConfig& layer, Json& arch) {
   switch (layer.kind) {
@@ -74,6 +78,8 @@ void AddFeedForward(const FeedForwardConfig& layer, Json& arch) {
   }
   arch["nonlin"] = NonLinearityName(layer.nonlinearity);
 }
+
+namespace {
 
 Json EmbeddingJson(const ModelConfig& config) {
   return {{"vocab_size", config.vocabulary},        {"pos_embedding", PositionName(config.position)},
@@ -107,6 +113,7 @@ Json ClassificationHeadJson(const ModelConfig& config) {
 }  // namespace
 
 std::string ModelConfigJson(const ModelConfig& config) {
+  if (config.family != ModelFamily::kCrammedBert) return BertConfigJson(config);
   const bool classifies = config.head.kind == HeadKind::kSequenceClassification;
   Json arch;
   arch["architectures"] = {"ScriptableCrammedBERT"};
@@ -166,6 +173,32 @@ int64_t FeedForwardConfig::ActiveNeurons() const {
       return trees * (depth + 1);
     case FeedForwardKind::kNone:
       return 0;
+  }
+  GROVE_CHECK(false);
+}
+
+std::string_view ModelFamilyName(ModelFamily family) {
+  switch (family) {
+    case ModelFamily::kBert:
+      return "BERT";
+    case ModelFamily::kCrammedBert:
+      return "crammedBERT";
+    case ModelFamily::kDistilBert:
+      return "DistilBERT";
+  }
+  GROVE_CHECK(false);
+}
+
+std::string_view HeadKindName(HeadKind kind) {
+  switch (kind) {
+    case HeadKind::kMaskedLm:
+      return "masked LM";
+    case HeadKind::kNone:
+      return "none";
+    case HeadKind::kSequenceClassification:
+      return "classification";
+    case HeadKind::kTokenClassification:
+      return "token classification";
   }
   GROVE_CHECK(false);
 }

@@ -14,14 +14,21 @@ bool IsFile(const std::string& path) {
   return std::filesystem::is_regular_file(path, error);
 }
 
-// The paper's code writes a classifier whose "num_labels" need not be that of its head: the stored head decides.
-Status ReadLabels(const SafetensorsFile& weights, HeadConfig& head) {
-  if (head.kind != HeadKind::kSequenceClassification) return Ok{};
-  GROVE_ASSIGN_OR_RETURN(const TensorView view, weights.Find("head.weight"));
-  if (view.shape.size() != 2 || view.shape[0] < 1 || view.shape[1] != head.pooler_width) {
-    return Error(ErrorCode::kInvalidArgument, weights.path() + ": tensor \"head.weight\" has shape " +
-                                                  ShapeText(view.shape) + " where [labels, " +
-                                                  std::to_string(head.pooler_width) + "] is expected");
+// The paper's code writes a classifier whose "num_labels" need not be that of its head, and a BERT says nowhere whether
+// its pooler is stored: the weights decide.
+Status ReadHead(const SafetensorsFile& weights, const ModelConfig& config, HeadConfig& head) {
+  if (head.kind == HeadKind::kMaskedLm) return Ok{};
+  if (head.kind == HeadKind::kNone) {
+    head.pooler_dense = weights.Has("pooler.dense.weight") || weights.Has("bert.pooler.dense.weight");
+    return Ok{};
+  }
+  const char* name = config.crammed() ? "head.weight" : "classifier.weight";
+  const int64_t columns = config.crammed() ? head.pooler_width : config.width;
+  GROVE_ASSIGN_OR_RETURN(const TensorView view, weights.Find(name));
+  if (view.shape.size() != 2 || view.shape[0] < 1 || view.shape[1] != columns) {
+    return Error(ErrorCode::kInvalidArgument, weights.path() + ": tensor \"" + name + "\" has shape " +
+                                                  ShapeText(view.shape) + " where [labels, " + std::to_string(columns) +
+                                                  "] is expected");
   }
   head.labels = view.shape[0];
   return Ok{};
@@ -43,7 +50,7 @@ Result<ModelDirectory> ModelDirectory::Open(const std::string& path) {
   }
   GROVE_ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(path + "/config.json"));
   GROVE_ASSIGN_OR_RETURN(SafetensorsFile weights, SafetensorsFile::Open(path + "/model.safetensors"));
-  GROVE_RETURN_IF_ERROR(ReadLabels(weights, config.head));
+  GROVE_RETURN_IF_ERROR(ReadHead(weights, config, config.head));
   std::string tokenizer;
   for (const char* file : {"tokenizer.json", "vocab.txt"}) {
     if (tokenizer.empty() && IsFile(path + "/" + file)) tokenizer = path + "/" + file;

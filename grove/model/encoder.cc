@@ -43,6 +43,10 @@ Result<Encoder::Layer> Encoder::LoadLayer(const SafetensorsFile& file, int64_t i
 
 Result<Encoder> Encoder::Load(const ModelDirectory& directory, ThreadPool* pool) {
   const ModelConfig& config = directory.config;
+  if (!config.crammed()) {
+    return Error(ErrorCode::kUnsupported, directory.path + " is a " + std::string(ModelFamilyName(config.family)) +
+                                              " model, which grove-train reads; grove computes crammedBERT models");
+  }
   GROVE_ASSIGN_OR_RETURN(Embedding embedding, Embedding::Load(directory.weights, config));
   Encoder encoder(config, pool, std::move(embedding));
   for (int64_t i = 0; i < config.layers; ++i) {

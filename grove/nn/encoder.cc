@@ -28,6 +28,11 @@ torch::Tensor Dropout(const torch::Tensor& x, double probability, bool training)
 
 }  // namespace
 
+torch::Tensor AdditiveMask(const torch::Tensor& attention_mask) {
+  if (!attention_mask.defined()) return {};
+  return (1.0 - attention_mask.to(torch::kFloat)).mul(-10000.0).unsqueeze(1).unsqueeze(1);
+}
+
 torch::nn::Linear MakeLinear(int64_t in, int64_t out, bool bias, double std) {
   torch::nn::Linear linear(torch::nn::LinearOptions(in, out).bias(bias));
   const torch::NoGradGuard no_grad;
@@ -108,10 +113,12 @@ Block::Block(const ModelConfig& config, const ModuleOptions& options) : dropout_
   register_module("ffn", feed_forward_);
 }
 
-FeedForward::Output Block::Forward(const torch::Tensor& h, const torch::Tensor& mask) {
+FeedForward::Output Block::Forward(const torch::Tensor& h, const torch::Tensor& mask, ForwardTrace* trace) {
   const torch::Tensor attended = h + Dropout(attention_->Forward(norm1_->forward(h), mask), dropout_, is_training());
   if (!feed_forward_) return {attended, {}};
-  const FeedForward::Output out = feed_forward_->Forward(norm2_->forward(attended).flatten(0, 1));
+  const torch::Tensor x = norm2_->forward(attended).flatten(0, 1);
+  const FeedForward::Output out = feed_forward_->Forward(x);
+  if (trace != nullptr) trace->AddFeedForward(x, out.y);
   return {attended + Dropout(out.y.view_as(attended), dropout_, is_training()), out.regularizer};
 }
 
@@ -124,20 +131,23 @@ Encoder::Encoder(const ModelConfig& config, const ModuleOptions& options) {
   if (config.final_norm) final_norm_ = register_module("final_norm", MakeNorm(config));
 }
 
-EncoderOutput Encoder::Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask) {
-  torch::Tensor mask;
-  // -10000 as in the reference: finite, so that a row of padding alone stays finite too.
-  if (attention_mask.defined()) mask = (1.0 - attention_mask.to(torch::kFloat)).mul(-10000.0).unsqueeze(1).unsqueeze(1);
+EncoderOutput Encoder::Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask, ForwardTrace* trace) {
+  const torch::Tensor mask = AdditiveMask(attention_mask);
   EncoderOutput out{embedding_->Forward(ids), {}};
   for (const std::shared_ptr<Block>& block : blocks_) {
-    const FeedForward::Output step = block->Forward(out.hidden, mask);
+    const FeedForward::Output step = block->Forward(out.hidden, mask, trace);
     out.hidden = step.y;
-    if (step.regularizer.defined()) {
-      out.regularizer = out.regularizer.defined() ? out.regularizer + step.regularizer : step.regularizer;
-    }
+    if (trace != nullptr) trace->hidden.push_back(step.y);
+    out.AddRegularizer(step.regularizer);
   }
   if (!final_norm_.is_empty()) out.hidden = final_norm_->forward(out.hidden);
   return out;
+}
+
+std::vector<std::shared_ptr<FeedForward>> Encoder::FeedForwards() const {
+  std::vector<std::shared_ptr<FeedForward>> all;
+  for (const auto& block : blocks_) all.push_back(block->feed_forward());
+  return all;
 }
 
 }  // namespace grove::nn

@@ -46,10 +46,23 @@ class Attention final : public torch::nn::Module {
   torch::nn::Linear query_key_value_{nullptr}, dense_{nullptr};
 };
 
+// What a forward pass went through: what distillation compares and conversion learns from.
+struct ForwardTrace {
+  std::vector<torch::Tensor> hidden;            // after every block, [batch, length, width]
+  std::vector<torch::Tensor> feed_forward_in;   // of every block that has a feedforward layer, [tokens, width]
+  std::vector<torch::Tensor> feed_forward_out;  // the same, before it is added to the residual
+
+  void AddFeedForward(const torch::Tensor& in, const torch::Tensor& out) {
+    feed_forward_in.push_back(in);
+    feed_forward_out.push_back(out);
+  }
+};
+
 class Block final : public torch::nn::Module {
  public:
   Block(const ModelConfig& config, const ModuleOptions& options);
-  FeedForward::Output Forward(const torch::Tensor& h, const torch::Tensor& mask);
+  FeedForward::Output Forward(const torch::Tensor& h, const torch::Tensor& mask, ForwardTrace* trace = nullptr);
+  const std::shared_ptr<FeedForward>& feed_forward() const { return feed_forward_; }
 
  private:
   double dropout_;
@@ -61,20 +74,29 @@ class Block final : public torch::nn::Module {
 struct EncoderOutput {
   torch::Tensor hidden;       // [batch, length, width]
   torch::Tensor regularizer;  // summed over the layers, scalar; undefined if no layer has one
+
+  void AddRegularizer(const torch::Tensor& of_layer) {
+    if (of_layer.defined()) regularizer = regularizer.defined() ? regularizer + of_layer : of_layer;
+  }
 };
 
 class Encoder final : public torch::nn::Module {
  public:
   Encoder(const ModelConfig& config, const ModuleOptions& options);
   // ids [batch, length] int64; attention_mask [batch, length], 1 = token, 0 = padding, or undefined.
-  EncoderOutput Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask);
+  EncoderOutput Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask, ForwardTrace* trace = nullptr);
   const torch::Tensor& word_weight() const { return embedding_->word_weight(); }
+  std::vector<std::shared_ptr<FeedForward>> FeedForwards() const;
 
  private:
   std::shared_ptr<Embedding> embedding_;
   std::vector<std::shared_ptr<Block>> blocks_;
   torch::nn::LayerNorm final_norm_{nullptr};
 };
+
+// What is added to the scores, [batch, 1, 1, length]: 0 at tokens, -10000 at padding, as in the reference: finite, so
+// that a row of padding alone stays finite too. Undefined for an undefined mask.
+torch::Tensor AdditiveMask(const torch::Tensor& attention_mask);
 
 // A Linear with weights normal(std) and zero bias, the recipe's initialization.
 torch::nn::Linear MakeLinear(int64_t in, int64_t out, bool bias, double std);

@@ -32,6 +32,14 @@ MaskedLm::Loss MaskedLm::ComputeLoss(const torch::Tensor& ids, const torch::Tens
   return {sum / static_cast<double>(std::max<int64_t>(labels.size(0), 1)), out.regularizer};
 }
 
+EncoderOutput MaskedLm::Encode(const TextInput& input, ForwardTrace* trace) {
+  return encoder_->Forward(input.ids, input.attention_mask, trace);
+}
+
+torch::Tensor MaskedLm::Logits(const torch::Tensor& hidden, const torch::Tensor& positions) {
+  return Decode(RowsAt(hidden, positions));
+}
+
 SequenceClassifier::SequenceClassifier(const ModelConfig& config, const ModuleOptions& options)
     : pooler_(config.head.pooler), dropout_(config.hidden_dropout) {
   const HeadConfig& head = config.head;
@@ -45,7 +53,14 @@ SequenceClassifier::SequenceClassifier(const ModelConfig& config, const ModuleOp
 }
 
 torch::Tensor SequenceClassifier::Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask) {
-  const torch::Tensor hidden = encoder_->Forward(ids, attention_mask).hidden;
+  return Logits(encoder_->Forward(ids, attention_mask).hidden, {});
+}
+
+EncoderOutput SequenceClassifier::Encode(const TextInput& input, ForwardTrace* trace) {
+  return encoder_->Forward(input.ids, input.attention_mask, trace);
+}
+
+torch::Tensor SequenceClassifier::Logits(const torch::Tensor& hidden, const torch::Tensor&) {
   torch::Tensor pooled;
   switch (pooler_) {
     case PoolerKind::kAverage:

@@ -11,11 +11,12 @@
 #include <memory>
 
 #include "grove/nn/encoder.h"
+#include "grove/nn/text_model.h"
 
 namespace grove::nn {
 
 // Predicts hidden words with the word embedding as its output weights (tied).
-class MaskedLm final : public torch::nn::Module {
+class MaskedLm final : public TextModel {
  public:
   MaskedLm(const ModelConfig& config, const ModuleOptions& options);
 
@@ -34,6 +35,10 @@ class MaskedLm final : public torch::nn::Module {
   Loss ComputeLoss(const torch::Tensor& ids, const torch::Tensor& attention_mask, const torch::Tensor& positions,
                    const torch::Tensor& labels);
 
+  EncoderOutput Encode(const TextInput& input, ForwardTrace* trace) override;
+  torch::Tensor Logits(const torch::Tensor& hidden, const torch::Tensor& positions) override;
+  std::vector<std::shared_ptr<FeedForward>> FeedForwards() const override { return encoder_->FeedForwards(); }
+
  private:
   torch::Tensor Decode(const torch::Tensor& hidden) const;
 
@@ -41,11 +46,15 @@ class MaskedLm final : public torch::nn::Module {
   torch::Tensor decoder_bias_;  // undefined without
 };
 
-class SequenceClassifier final : public torch::nn::Module {
+class SequenceClassifier final : public TextModel {
  public:
   SequenceClassifier(const ModelConfig& config, const ModuleOptions& options);
   // -> logits [batch, labels]. Poolers see padding as the reference's do.
   torch::Tensor Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask);
+
+  EncoderOutput Encode(const TextInput& input, ForwardTrace* trace) override;
+  torch::Tensor Logits(const torch::Tensor& hidden, const torch::Tensor& positions) override;
+  std::vector<std::shared_ptr<FeedForward>> FeedForwards() const override { return encoder_->FeedForwards(); }
 
  private:
   PoolerKind pooler_;

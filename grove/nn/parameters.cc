@@ -40,10 +40,13 @@ int64_t CountParameters(const torch::nn::Module& model) {
   return count;
 }
 
-Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& file) {
+std::string SameName(const SafetensorsFile&, const std::string& parameter) { return parameter; }
+
+Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& file, const StoredName& stored) {
   const torch::NoGradGuard no_grad;
   for (const auto& item : model.named_parameters()) {
-    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> values, file.ReadFloats(item.key(), item.value().sizes().vec()));
+    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> values,
+                           file.ReadFloats(stored(file, item.key()), item.value().sizes().vec()));
     const torch::Tensor source = torch::empty(item.value().sizes(), torch::kFloat);
     std::memcpy(source.data_ptr<float>(), values.data(), values.size() * sizeof(float));
     torch::Tensor parameter = item.value();
@@ -61,11 +64,11 @@ Status SaveModel(const torch::nn::Module& model, const ModelConfig& config, cons
     tensors[item.key()] = item.value().detach().to(torch::kCPU, dtype).contiguous();
   }
   const double head_width = static_cast<double>(config.width / config.heads);
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
+  for (int64_t layer = 0; config.crammed() && layer < config.layers; ++layer) {
     tensors["encoder.layers." + std::to_string(layer) + ".attn.self_attention.norm_factor"] =
         torch::full({}, 1.0 / std::sqrt(head_width), dtype);
   }
-  if (options.include_decoder && config.head.kind == HeadKind::kMaskedLm) {
+  if (options.include_decoder && config.crammed() && config.head.kind == HeadKind::kMaskedLm) {
     tensors["decoder.weight"] = tensors.at("encoder.embedding.word_embedding.weight");
   }
   TensorMap views;

@@ -4,6 +4,7 @@
 // Between LibTorch modules and model directories (io/model_directory.h).
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "grove/base/result.h"
@@ -13,8 +14,12 @@
 
 namespace grove::nn {
 
+// The name under which a file holds a parameter.
+using StoredName = std::function<std::string(const SafetensorsFile& file, const std::string& parameter)>;
+std::string SameName(const SafetensorsFile& file, const std::string& parameter);
+
 // Fills every parameter of `model` from the tensor of its name. An error if one is missing or has another shape.
-Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& file);
+Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& file, const StoredName& stored = SameName);
 
 struct SaveModelOptions {
   bool bf16 = false;             // store weights as bf16, rounded to nearest even
@@ -22,7 +27,7 @@ struct SaveModelOptions {
 };
 
 // Writes config.json and model.safetensors into `directory`, which exists; weights first, so that a directory with a
-// config.json is complete. The constant attn.self_attention.norm_factor of the published layout is written as well.
+// config.json is complete. A crammedBERT's constant attn.self_attention.norm_factor is written as published.
 Status SaveModel(const torch::nn::Module& model, const ModelConfig& config, const std::string& directory,
                  const SaveModelOptions& options);
 
