@@ -4,46 +4,17 @@
 // `grove-train pretrain`: packed text to a model directory.
 #include "grove/train/pretrain.h"
 
-#include <algorithm>
-#include <atomic>
-#include <csignal>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
-#include <utility>
-#include <vector>
 
+#include "cli/option_flags.h"
 #include "cli/output.h"
+#include "cli/stop_request.h"
 #include "cli/verbs.h"
 
 namespace grove::cli {
 namespace {
-
-std::atomic<int> stop_signal{0};
-static_assert(std::atomic<int>::is_always_lock_free);  // a signal handler may store it
-
-// While it lives, Ctrl-C and termination ask the run to end with a checkpoint; a second signal ends it at once.
-class StopRequest {
- public:
-  StopRequest() {
-    for (size_t i = 0; i < 2; ++i) {
-      previous_[i] = std::signal(kSignals[i], [](int signal) {
-        stop_signal = signal;
-        std::signal(signal, SIG_DFL);
-      });
-      if (previous_[i] == SIG_IGN) std::signal(kSignals[i], SIG_IGN);
-    }
-  }
-  ~StopRequest() {
-    for (size_t i = 0; i < 2; ++i) std::signal(kSignals[i], previous_[i]);
-  }
-  StopRequest(const StopRequest&) = delete;
-  StopRequest& operator=(const StopRequest&) = delete;
-
- private:
-  static constexpr int kSignals[2] = {SIGINT, SIGTERM};
-  void (*previous_[2])(int);
-};
 
 class ProgressObserver final : public train::PretrainObserver {
  public:
@@ -72,11 +43,7 @@ class PretrainVerb final : public Verb {
 
   void Declare(CLI::App& app) override {
     app.add_option("--config", config_, "JSON file of options; what the command line names comes on top");
-    const train::PretrainOptions defaults;
-    for (const train::OptionField& field : train::PretrainFields()) {
-      if (std::string_view(field.name) == "about") continue;
-      DeclareOption(app, field, train::OptionText(defaults, field));
-    }
+    flags_.Declare(app, train::PretrainOptionList(options_));
     app.add_flag("--resume", context_.resume, "Go on from the newest checkpoint in --output");
     app.add_flag("--overwrite", context_.overwrite, "Delete the run or model that is in --output");
   }
@@ -89,10 +56,11 @@ class PretrainVerb final : public Verb {
   }
 
   Status Run(const CommonOptions& common) override {
-    if (!config_.empty()) GROVE_RETURN_IF_ERROR(train::ReadOptionsFile(config_, options_));
+    if (!config_.empty())
+      GROVE_RETURN_IF_ERROR(train::ReadOptionsFile(config_, train::PretrainOptionList(options_), "pretrain"));
     GROVE_RETURN_IF_ERROR(ApplyFlags(options_));
     context_.threads = common.threads;
-    context_.stop = [] { return stop_signal != 0; };
+    context_.stop = StopRequest::Pending;
     std::optional<Result<train::PretrainSummary>> result;
     {
       const StopRequest stop;
@@ -105,44 +73,20 @@ class PretrainVerb final : public Verb {
     if (!summary.finished) {
       fmt::print(stderr, "grove-train pretrain: checkpoint of step {} written; go on with --resume\n",
                  summary.progress.step);
-      std::raise(stop_signal);  // the framework's handler: its word and exit code
+      StopRequest::RaiseAgain();
     }
     Report(common, summary);
     return Ok{};
   }
 
  private:
-  void DeclareOption(CLI::App& app, const train::OptionField& field, const std::string& standard) {
-    const auto keep = [this, &field](const std::string& text) { given_.emplace_back(&field, text); };
-    CLI::Option* option = app.add_option_function<std::string>(train::FlagName(field), keep, field.help);
-    option->type_name(TypeName(field));
-    if (!standard.empty()) option->default_str(standard);
-  }
-
-  static bool IsBudget(const train::OptionField& field) {
-    const std::string_view name = field.name;
-    return name == "minutes" || name == "steps" || name == "tokens";
-  }
-
   // A budget on the command line replaces the configuration file's, of whatever kind.
   Status ApplyFlags(train::PretrainOptions& options) const {
-    if (std::any_of(given_.begin(), given_.end(), [](const auto& flag) { return IsBudget(*flag.first); })) {
+    if (flags_.Given("minutes") || flags_.Given("steps") || flags_.Given("tokens")) {
       options.minutes = 0;
       options.steps = options.tokens = 0;
     }
-    for (const auto& [field, text] : given_) {
-      GROVE_RETURN_IF_ERROR(train::SetOption(options, *field, text, train::FlagName(*field)));
-    }
-    return Ok{};
-  }
-
-  static std::string TypeName(const train::OptionField& field) {
-    if (std::holds_alternative<bool train::PretrainOptions::*>(field.member)) return "true|false";
-    if (std::holds_alternative<int64_t train::PretrainOptions::*>(field.member)) return "INT";
-    if (std::holds_alternative<double train::PretrainOptions::*>(field.member)) return "FLOAT";
-    std::string choices = *field.choices == '\0' ? "TEXT" : field.choices;
-    std::replace(choices.begin(), choices.end(), ' ', '|');
-    return choices;
+    return flags_.Apply(train::PretrainOptionList(options));
   }
 
   void Report(const CommonOptions& common, const train::PretrainSummary& summary) const {
@@ -162,7 +106,7 @@ class PretrainVerb final : public Verb {
   std::string config_;
   train::PretrainOptions options_;
   train::PretrainContext context_;
-  std::vector<std::pair<const train::OptionField*, std::string>> given_;
+  OptionFlags flags_;
 };
 
 }  // namespace

@@ -2,6 +2,8 @@
 // Copyright 2026 The Grove Authors.
 #include "grove/nn/feed_forward.h"
 
+#include <utility>
+
 #include "grove/base/check.h"
 
 namespace grove::nn {
@@ -21,7 +23,32 @@ constexpr Kind kKinds[] = {
     {FeedForwardKind::kNone, MakeNone},
 };
 
+void Accumulate(torch::Tensor& sum, const torch::Tensor& term) {
+  if (!term.defined()) return;
+  sum = sum.defined() ? sum + term : term;
+}
+
 }  // namespace
+
+void Routing::Add(const Routing& other) {
+  Accumulate(visits, other.visits);
+  Accumulate(entropy, other.entropy);
+  tokens += other.tokens;
+}
+
+Routing FeedForward::TakeRouting() { return std::exchange(routing_, {}); }
+
+void FeedForward::RecordVisits(const torch::Tensor& units, int64_t tokens) {
+  const torch::NoGradGuard no_grad;
+  const torch::Tensor flat = units.detach().flatten().to(torch::kLong);
+  const int64_t count = static_cast<int64_t>(Units().units());
+  const torch::Tensor ones = torch::ones({flat.numel()}, flat.options().dtype(torch::kFloat));
+  routing_.Add({torch::zeros({count}, ones.options()).scatter_add_(0, flat, ones), {}, tokens});
+}
+
+void FeedForward::RecordEntropy(const torch::Tensor& entropy_sums) {
+  routing_.Add({{}, entropy_sums.detach().to(torch::kFloat), 0});
+}
 
 std::shared_ptr<FeedForward> MakeFeedForward(const FeedForwardContext& context) {
   for (const Kind& entry : kKinds) {

@@ -10,6 +10,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "grove/base/thread_pool.h"
 #include "grove/io/model_config.h"
@@ -27,6 +29,33 @@ struct ModuleOptions {
   std::shared_ptr<ThreadPool> pool = std::make_shared<ThreadPool>(1);  // for the kernels
 };
 
+// A conditional layer is made of units that a token uses or not: the nodes of neuron trees, the leaves of leaf trees,
+// the experts of a mixture.
+struct UnitLayout {
+  std::vector<int32_t> unit_level;  // [units] level of each unit in its tree; all 0 where there are no levels
+  std::vector<int32_t>
+      decision_level;  // [decisions] level of each binary decision that has a probability; may be empty
+  // Parameters that belong to units: dimension `dim` of `tensor` is units x rows per unit, unit-major.
+  struct Parameter {
+    std::string name;  // within the layer: "w1s", "linear_in.weight"
+    torch::Tensor tensor;
+    int64_t dim;
+  };
+  std::vector<Parameter> parameters;
+
+  size_t units() const { return unit_level.size(); }
+};
+
+// What the tokens of some forward passes did, on the device.
+struct Routing {
+  torch::Tensor visits;  // [units] fp32, how many tokens used each unit
+  torch::Tensor
+      entropy;  // [decisions] fp32, each decision's entropy (natural log) summed over the tokens; may be undefined
+  int64_t tokens = 0;
+
+  void Add(const Routing& other);  // of another replica or process
+};
+
 class FeedForward : public torch::nn::Module {
  public:
   struct Output {
@@ -34,6 +63,22 @@ class FeedForward : public torch::nn::Module {
     torch::Tensor regularizer;  // scalar to be added to the loss; undefined if there is none or outside training
   };
   virtual Output Forward(const torch::Tensor& x) = 0;  // x [tokens, width] -> y [tokens, width]
+
+  virtual UnitLayout Units() const { return {}; }  // empty: every token uses all of the layer
+
+  // Routing of the forward passes in training mode since the last TakeRouting(), gathered only while it is asked for.
+  void CollectRouting(bool on) { collect_ = on; }
+  Routing TakeRouting();
+
+ protected:
+  // For Forward(): is routing wanted now, and what a pass did. `units` holds the unit index of every use, any shape.
+  bool Collecting() const { return collect_ && is_training(); }
+  void RecordVisits(const torch::Tensor& units, int64_t tokens);
+  void RecordEntropy(const torch::Tensor& entropy_sums);  // [decisions]
+
+ private:
+  bool collect_ = false;
+  Routing routing_;
 };
 
 struct FeedForwardContext {

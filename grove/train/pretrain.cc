@@ -99,7 +99,8 @@ Status Run::Begin() {
                            LoadNewestCheckpoint(CheckpointFolder(), *parts_.model, *parts_.optimizer, &warnings));
     for (const std::string& warning : warnings) Notice(warning + "; using the one before it");
     if (state) {
-      GROVE_RETURN_IF_ERROR(CheckSameRun(options_, Json::parse(state->options)));
+      PretrainOptions copy = options_;
+      GROVE_RETURN_IF_ERROR(CheckSameRun(PretrainOptionList(copy), Json::parse(state->options)));
       progress_ = state->progress;
       log_bytes = state->log_bytes;
       loss_sum_.fill_(state->loss_sum);
@@ -280,7 +281,8 @@ Result<PretrainSummary> PretrainChecked(const PretrainOptions& options, const Pr
                                                                               .seed = options.seed,
                                                                               .sequences = options.MicroBatch(),
                                                                               .pinned = compute.device.is_cuda()}));
-  GROVE_ASSIGN_OR_RETURN(const ModelConfig config, ModelConfigOf(options, data.vocabulary(), data.pad_id()));
+  GROVE_ASSIGN_OR_RETURN(const ModelConfig config,
+                         ModelConfigOf(options, options.dropout, data.vocabulary(), data.pad_id()));
   GROVE_RETURN_IF_ERROR(PrepareFolder(options, context));
   GROVE_ASSIGN_OR_RETURN(RunLog log, RunLog::Open(options.output + "/log.jsonl"));
   Parts parts = MakeParts(options, std::move(compute), std::move(data), config, std::move(log));

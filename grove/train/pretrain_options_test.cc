@@ -14,12 +14,11 @@
 namespace grove::train {
 namespace {
 
-const OptionField& Field(std::string_view name) {
-  for (const OptionField& field : PretrainFields()) {
-    if (field.name == name) return field;
-  }
-  ADD_FAILURE() << name;
-  return PretrainFields().front();
+Option Find(PretrainOptions& options, std::string_view name) {
+  const OptionList list = PretrainOptionList(options);
+  const Option* option = FindOption(list, name);
+  if (option == nullptr) ADD_FAILURE() << name;
+  return option == nullptr ? list.front() : *option;
 }
 
 TEST(PretrainOptions, EveryOptionSurvivesTextAndFile) {
@@ -32,12 +31,12 @@ TEST(PretrainOptions, EveryOptionSurvivesTextAndFile) {
   const std::string path = folder.path() + "/options.json";
   ASSERT_TRUE(WriteTextFile(path, OptionsJson(options).dump()).ok());
   PretrainOptions from_file, from_text;
-  const Status read = ReadOptionsFile(path, from_file);
+  const Status read = ReadOptionsFile(path, PretrainOptionList(from_file), "pretrain");
   ASSERT_TRUE(read.ok()) << read.error().message();
   std::set<std::string> names;
-  for (const OptionField& field : PretrainFields()) {
-    EXPECT_TRUE(names.insert(field.name).second) << field.name << " is declared twice";
-    const Status set = SetOption(from_text, field, OptionText(options, field), field.name);
+  for (const Option& option : PretrainOptionList(options)) {
+    EXPECT_TRUE(names.insert(option.name).second) << option.name << " is declared twice";
+    const Status set = SetOption(Find(from_text, option.name), OptionText(option), option.name);
     EXPECT_TRUE(set.ok()) << set.error().message();
   }
   EXPECT_EQ(OptionsJson(from_file), OptionsJson(options));
@@ -52,11 +51,12 @@ TEST(PretrainOptions, WrongValuesAreNamed) {
       {"depth", "99"},       {"width", ""},     {"steps", "1e400"},       {"learning_rate", "1e-3x"},
       {"device", "auto cpu"}};
   for (const auto& [name, value] : wrong) {
-    const Status status = SetOption(options, Field(name), value, FlagName(Field(name)));
+    const Option option = Find(options, name);
+    const Status status = SetOption(option, value, FlagName(option));
     ASSERT_FALSE(status.ok()) << name << " " << value;
-    EXPECT_NE(status.error().message().find(FlagName(Field(name))), std::string::npos);
+    EXPECT_NE(status.error().message().find(FlagName(option)), std::string::npos);
   }
-  EXPECT_TRUE(SetOption(options, Field("tokens"), "1e9", "").ok());
+  EXPECT_TRUE(SetOption(Find(options, "tokens"), "1e9", "").ok());
   EXPECT_EQ(options.tokens, 1'000'000'000);
 }
 
@@ -67,7 +67,7 @@ TEST(PretrainOptions, BadFilesAreRefused) {
                            "{\"layers\": [2]}", "{\"layers\": null}", "{\"layers\": 2.5}"}) {
     ASSERT_TRUE(WriteTextFile(path, text).ok());
     PretrainOptions options;
-    const Status status = ReadOptionsFile(path, options);
+    const Status status = ReadOptionsFile(path, PretrainOptionList(options), "pretrain");
     ASSERT_FALSE(status.ok()) << text;
     EXPECT_NE(status.error().message().find("bad.json"), std::string::npos) << status.error().message();
   }
@@ -77,18 +77,18 @@ TEST(PretrainOptions, TheShapeOfARunMayNotChangeOnResume) {
   PretrainOptions options;
   const auto recorded = OptionsJson(options);
   options.steps = 7;  // a longer budget is welcome
-  EXPECT_TRUE(CheckSameRun(options, recorded).ok());
+  EXPECT_TRUE(CheckSameRun(PretrainOptionList(options), recorded).ok());
   options.width = 128;
-  const Status status = CheckSameRun(options, recorded);
+  const Status status = CheckSameRun(PretrainOptionList(options), recorded);
   ASSERT_FALSE(status.ok());
   EXPECT_NE(status.error().message().find("--width is 128 but the run to resume has 256"), std::string::npos);
 }
 
 TEST(PretrainOptions, AModelThatCannotBeIsRefused) {
   PretrainOptions options;
-  EXPECT_TRUE(ModelConfigOf(options, 4096, 0).ok());
+  EXPECT_TRUE(ModelConfigOf(options, 0, 4096, 0).ok());
   options.paths = 17;  // of 16 leaves
-  EXPECT_FALSE(ModelConfigOf(options, 4096, 0).ok());
+  EXPECT_FALSE(ModelConfigOf(options, 0, 4096, 0).ok());
 }
 
 TEST(Schedule, TheRateIsTheRecipesTriangle) {
