@@ -14,14 +14,12 @@
 
 #include "grove/base/clock.h"
 #include "grove/io/files.h"
-#include "grove/nn/heads.h"
 #include "grove/nn/parameters.h"
 #include "grove/train/adamw.h"
 #include "grove/train/checkpoint.h"
-#include "grove/train/compute.h"
 #include "grove/train/replicas.h"
 #include "grove/train/run_log.h"
-#include "grove/train/training_data.h"
+#include "grove/train/train_loop.h"
 
 namespace grove::train {
 namespace {
@@ -35,8 +33,7 @@ constexpr size_t kBatchesAhead = 8;
 struct Parts {
   Compute compute;
   TrainingData data;
-  ModelConfig config;
-  std::shared_ptr<nn::MaskedLm> model;
+  std::shared_ptr<Objective> objective;
   std::unique_ptr<AdamW> optimizer;
   std::unique_ptr<Replicas> replicas;
   RunLog log;
@@ -44,8 +41,8 @@ struct Parts {
 
 class Run {
  public:
-  Run(const PretrainOptions& options, const PretrainContext& context, Parts parts)
-      : options_(options), context_(context), parts_(std::move(parts)) {}
+  Run(const PretrainOptions& options, const PretrainContext& context, const TrainingTask& task, Parts parts)
+      : options_(options), context_(context), task_(task), parts_(std::move(parts)) {}
 
   Result<PretrainSummary> Execute() {
     GROVE_RETURN_IF_ERROR(Begin());
@@ -77,12 +74,14 @@ class Run {
 
   const PretrainOptions& options_;
   const PretrainContext& context_;
+  const TrainingTask& task_;
   Parts parts_;
   Progress progress_, reported_;  // now, and at the last report
   double started_ = 0;            // on the clock, as if the run had never been interrupted
   bool stopped_ = false;
   std::unique_ptr<BatchStream> stream_;
   std::vector<Batch> validation_;
+  torch::Tensor terms_;            // of the latest step; undefined if the objective has none
   torch::Tensor loss_sum_, norm_;  // on the device: reading them waits for it
   int64_t loss_steps_ = 0;         // summed in loss_sum_ since the last report
   double loss_ = 0;
@@ -95,12 +94,11 @@ Status Run::Begin() {
   loss_sum_ = torch::zeros({}, parts_.compute.device);
   if (context_.resume) {
     std::vector<std::string> warnings;
-    GROVE_ASSIGN_OR_RETURN(const auto state,
-                           LoadNewestCheckpoint(CheckpointFolder(), *parts_.model, *parts_.optimizer, &warnings));
+    GROVE_ASSIGN_OR_RETURN(const auto state, LoadNewestCheckpoint(CheckpointFolder(), parts_.objective->trained(),
+                                                                  *parts_.optimizer, &warnings));
     for (const std::string& warning : warnings) Notice(warning + "; using the one before it");
     if (state) {
-      PretrainOptions copy = options_;
-      GROVE_RETURN_IF_ERROR(CheckSameRun(PretrainOptionList(copy), Json::parse(state->options)));
+      GROVE_RETURN_IF_ERROR(CheckSameRun(task_.options, Json::parse(state->options)));
       progress_ = state->progress;
       log_bytes = state->log_bytes;
       loss_sum_.fill_(state->loss_sum);
@@ -113,10 +111,10 @@ Status Run::Begin() {
   GROVE_RETURN_IF_ERROR(parts_.log.CutTo(log_bytes));
   if (progress_.step > 0) return Ok{};
   return parts_.log.Write({{"event", "start"},
-                           {"options", OptionsJson(options_)},
+                           {"options", OptionsJson(task_.options)},
                            {"device", parts_.compute.name},
-                           {"feed_forward", DescribeFeedForward(parts_.config.feed_forward)},
-                           {"parameters", nn::CountParameters(*parts_.model)},
+                           {"feed_forward", DescribeFeedForward(task_.config.feed_forward)},
+                           {"parameters", nn::CountParameters(parts_.objective->model())},
                            {"data", parts_.data.card()}});
 }
 
@@ -145,7 +143,11 @@ void Run::Step() {
                                           .loss_scale = 1.0 / static_cast<double>(micro_batches)};
   for (int64_t i = 0; i < micro_batches; ++i) {
     const Batch batch = stream_->Next().To(parts_.compute.device);
-    loss_sum_ += parts_.replicas->ForwardBackward(batch, replica_options) * replica_options.loss_scale;
+    const Replicas::Loss loss = parts_.replicas->ForwardBackward(batch, replica_options);
+    loss_sum_ += loss.value * replica_options.loss_scale;
+    if (loss.terms.defined()) {
+      terms_ = (i == 0 ? torch::zeros_like(loss.terms) : terms_) + loss.terms * replica_options.loss_scale;
+    }
     progress_.tokens += batch.tokens;
     progress_.sequences += batch.ids.size(0);
   }
@@ -171,14 +173,17 @@ Status Run::ReportLoss() {
   report.seconds_left = std::max(0.0, progress_.seconds * (1.0 - fraction) / fraction);
   reported_ = progress_;
   if (context_.observer != nullptr) context_.observer->Report(report);
-  return parts_.log.Write({{"event", "step"},
-                           {"step", progress_.step},
-                           {"loss", loss_},
-                           {"rate", options_.learning_rate * RateFactor(fraction)},
-                           {"gradient_norm", norm_.item<double>()},
-                           {"tokens", progress_.tokens},
-                           {"seconds", progress_.seconds},
-                           {"tokens_per_second", report.tokens_per_second}});
+  Json line{{"event", "step"},
+            {"step", progress_.step},
+            {"loss", loss_},
+            {"rate", options_.learning_rate * RateFactor(fraction)},
+            {"gradient_norm", norm_.item<double>()},
+            {"tokens", progress_.tokens},
+            {"seconds", progress_.seconds},
+            {"tokens_per_second", report.tokens_per_second}};
+  const std::vector<std::string> names = parts_.objective->term_names();
+  for (size_t i = 0; i < names.size(); ++i) line[names[i]] = terms_[static_cast<int64_t>(i)].item<double>();
+  return parts_.log.Write(line);
 }
 
 Status Run::Validate() {
@@ -202,29 +207,31 @@ Status Run::Validate() {
 
 Status Run::Checkpoint() {
   GROVE_ASSIGN_OR_RETURN(const int64_t log_bytes, parts_.log.Sync());
-  return SaveCheckpoint(CheckpointFolder(), *parts_.model, *parts_.optimizer,
-                        {progress_, log_bytes, loss_sum_.item<double>(), loss_steps_, OptionsJson(options_).dump()},
-                        options_.keep_checkpoints);
+  return SaveCheckpoint(
+      CheckpointFolder(), parts_.objective->trained(), *parts_.optimizer,
+      {progress_, log_bytes, loss_sum_.item<double>(), loss_steps_, OptionsJson(task_.options).dump()},
+      options_.keep_checkpoints);
 }
 
 // The card of the model: what it was made of and how well it does.
 Json Run::Card() const {
   Json card{{"data", parts_.data.card()},
-            {"feed_forward", DescribeFeedForward(parts_.config.feed_forward)},
-            {"parameters", nn::CountParameters(*parts_.model)},
+            {"feed_forward", DescribeFeedForward(task_.config.feed_forward)},
+            {"parameters", nn::CountParameters(parts_.objective->model())},
             {"validation_loss", validation_loss_.value_or(0)},
             {"steps", progress_.step},
             {"tokens", progress_.tokens},
             {"seconds", progress_.seconds},
             {"device", parts_.compute.name},
-            {"options", OptionsJson(options_)}};
+            {"options", OptionsJson(task_.options)}};
   if (loss_ > 0) card["loss"] = loss_;  // not known to a run that was resumed after its last step
   return card;
 }
 
 Result<PretrainSummary> Run::Finish() {
   GROVE_RETURN_IF_ERROR(Validate());
-  const Json card = Card();
+  Json card = Card();
+  if (task_.judge) card.update(task_.judge(*parts_.objective, validation_));
   GROVE_RETURN_IF_ERROR(parts_.log.Write({{"event", "end"},
                                           {"step", progress_.step},
                                           {"validation_loss", *validation_loss_},
@@ -234,7 +241,7 @@ Result<PretrainSummary> Run::Finish() {
   GROVE_RETURN_IF_ERROR(WriteTextFile(options_.output + "/tokenizer.json", tokenizer));
   GROVE_RETURN_IF_ERROR(WriteTextFile(options_.output + "/training.json", card.dump(1) + "\n"));
   const nn::SaveModelOptions save{.bf16 = options_.save_dtype == "bf16", .include_decoder = options_.save_decoder};
-  GROVE_RETURN_IF_ERROR(nn::SaveModel(*parts_.model, parts_.config, options_.output, save));
+  GROVE_RETURN_IF_ERROR(nn::SaveModel(parts_.objective->model(), task_.config, options_.output, save));
   return PretrainSummary{true, progress_, validation_loss_, card.dump()};
 }
 
@@ -259,46 +266,67 @@ Status PrepareFolder(const PretrainOptions& options, const PretrainContext& cont
   return Ok{};
 }
 
-Parts MakeParts(const PretrainOptions& options, Compute compute, TrainingData data, const ModelConfig& config,
+Parts MakeParts(const PretrainOptions& options, const TrainingTask& task, Compute compute, TrainingData data,
                 RunLog log) {
-  const nn::ModuleOptions module_options{.balance = options.balance, .hardening = options.hardening};
-  const auto make = [&] { return std::make_shared<nn::MaskedLm>(config, module_options); };
   torch::manual_seed(static_cast<uint64_t>(options.seed));
-  const auto model = make();
-  model->to(compute.device);
+  const auto objective = task.make();
+  objective->trained().to(compute.device);
   auto optimizer = std::make_unique<AdamW>(
-      *model, AdamWOptions{options.beta1, options.beta2, options.epsilon, options.weight_decay, options.clip});
-  auto replicas = std::make_unique<Replicas>(model, *optimizer, compute.replicas, make);
-  return {std::move(compute),   std::move(data),     config,        model,
-          std::move(optimizer), std::move(replicas), std::move(log)};
+      objective->trained(),
+      AdamWOptions{options.beta1, options.beta2, options.epsilon, options.weight_decay, options.clip});
+  auto replicas = std::make_unique<Replicas>(objective, *optimizer, compute.replicas, task.make);
+  return {std::move(compute), std::move(data), objective, std::move(optimizer), std::move(replicas), std::move(log)};
 }
 
 Result<PretrainSummary> PretrainChecked(const PretrainOptions& options, const PretrainContext& context) {
   GROVE_RETURN_IF_ERROR(CheckOptions(options));
-  GROVE_ASSIGN_OR_RETURN(Compute compute, ChooseCompute(options.device, context.threads, options.bf16));
-  GROVE_ASSIGN_OR_RETURN(TrainingData data, TrainingData::Open(options.data, {.length = options.length,
-                                                                              .mask_share = options.mask_share,
-                                                                              .seed = options.seed,
-                                                                              .sequences = options.MicroBatch(),
-                                                                              .pinned = compute.device.is_cuda()}));
+  GROVE_ASSIGN_OR_RETURN(Compute compute, ComputeOf(options, context));
+  GROVE_ASSIGN_OR_RETURN(TrainingData data, DataOf(options, compute));
   GROVE_ASSIGN_OR_RETURN(const ModelConfig config,
                          ModelConfigOf(options, options.dropout, data.vocabulary(), data.pad_id()));
-  GROVE_RETURN_IF_ERROR(PrepareFolder(options, context));
-  GROVE_ASSIGN_OR_RETURN(RunLog log, RunLog::Open(options.output + "/log.jsonl"));
-  Parts parts = MakeParts(options, std::move(compute), std::move(data), config, std::move(log));
-  Run run(options, context, std::move(parts));
-  return run.Execute();
+  const nn::ModuleOptions module_options{.balance = options.balance, .hardening = options.hardening};
+  PretrainOptions copy = options;
+  const TrainingTask task{
+      .config = config,
+      .make = [&] { return std::make_shared<MaskedLmObjective>(nn::MakeTextModel(config, module_options)); },
+      .options = PretrainOptionList(copy)};
+  return Train(options, context, std::move(compute), std::move(data), task);
 }
 
 }  // namespace
 
-Result<PretrainSummary> Pretrain(const PretrainOptions& options, const PretrainContext& context) {
+Result<Compute> ComputeOf(const PretrainOptions& recipe, const PretrainContext& context) {
+  return ChooseCompute(recipe.device, context.threads, recipe.bf16);
+}
+
+Result<TrainingData> DataOf(const PretrainOptions& recipe, const Compute& compute) {
+  return TrainingData::Open(recipe.data, {.length = recipe.length,
+                                          .mask_share = recipe.mask_share,
+                                          .seed = recipe.seed,
+                                          .sequences = recipe.MicroBatch(),
+                                          .pinned = compute.device.is_cuda()});
+}
+
+Result<PretrainSummary> Train(const PretrainOptions& recipe, const PretrainContext& context, Compute compute,
+                              TrainingData data, const TrainingTask& task) {
+  GROVE_RETURN_IF_ERROR(PrepareFolder(recipe, context));
+  GROVE_ASSIGN_OR_RETURN(RunLog log, RunLog::Open(recipe.output + "/log.jsonl"));
+  Parts parts = MakeParts(recipe, task, std::move(compute), std::move(data), std::move(log));
+  Run run(recipe, context, task, std::move(parts));
+  return run.Execute();
+}
+
+Result<PretrainSummary> WithoutExceptions(const std::function<Result<PretrainSummary>()>& run) {
   try {
-    return PretrainChecked(options, context);
+    return run();
   } catch (const c10::Error& error) {  // out of GPU memory, no such device: LibTorch throws
     const std::string text = error.what_without_backtrace();
     return Error(ErrorCode::kUnsupported, "LibTorch: " + text.substr(0, text.find('\n')));
   }
+}
+
+Result<PretrainSummary> Pretrain(const PretrainOptions& options, const PretrainContext& context) {
+  return WithoutExceptions([&] { return PretrainChecked(options, context); });
 }
 
 }  // namespace grove::train

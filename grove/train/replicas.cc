@@ -29,18 +29,18 @@ std::vector<Batch> SplitBatch(const Batch& batch, size_t parts) {
   return split;
 }
 
-Replicas::Replicas(std::shared_ptr<nn::MaskedLm> main, AdamW& optimizer, size_t count,
-                   const std::function<std::shared_ptr<nn::MaskedLm>()>& make)
-    : models_{std::move(main)}, main_gradients_(optimizer.gradients()), pool_(count) {
-  while (models_.size() < count) {
-    models_.push_back(make());
-    gradients_.push_back(optimizer.Share(*models_.back()));
+Replicas::Replicas(std::shared_ptr<Objective> main, AdamW& optimizer, size_t count,
+                   const std::function<std::shared_ptr<Objective>()>& make)
+    : objectives_{std::move(main)}, main_gradients_(optimizer.gradients()), pool_(count) {
+  while (objectives_.size() < count) {
+    objectives_.push_back(make());
+    gradients_.push_back(optimizer.Share(objectives_.back()->trained()));
   }
 }
 
 void Replicas::ForEach(const std::function<void(size_t replica)>& body) {
-  std::vector<std::exception_ptr> errors(models_.size());
-  pool_.ParallelFor(models_.size(), 1, [&](size_t begin, size_t end) {
+  std::vector<std::exception_ptr> errors(objectives_.size());
+  pool_.ParallelFor(objectives_.size(), 1, [&](size_t begin, size_t end) {
     for (size_t replica = begin; replica < end; ++replica) {
       try {
         body(replica);
@@ -54,22 +54,23 @@ void Replicas::ForEach(const std::function<void(size_t replica)>& body) {
   }
 }
 
-torch::Tensor Replicas::ForwardBackward(const Batch& batch, const Options& options) {
-  const std::vector<Batch> shares = SplitBatch(batch, models_.size());
-  std::vector<torch::Tensor> losses(shares.size());
+Replicas::Loss Replicas::ForwardBackward(const Batch& batch, const Options& options) {
+  const std::vector<Batch> shares = SplitBatch(batch, objectives_.size());
+  std::vector<Loss> losses(shares.size());
   ForEach([&](size_t replica) {
     if (replica >= shares.size()) return;
     const Batch& share = shares[replica];
     torch::Tensor loss;
     {
       const nn::AutocastScope autocast(options.bf16);
-      const auto parts = models_[replica]->ComputeLoss(share.ids, share.attention_mask, share.positions, share.labels);
+      const ObjectiveLoss parts = objectives_[replica]->ComputeLoss(share);
       // Means over shares become the mean over the batch: weighted by the words predicted, and by the tokens seen.
       const double words = static_cast<double>(share.labels.numel()) / static_cast<double>(batch.labels.numel());
       const double tokens = static_cast<double>(share.ids.numel()) / static_cast<double>(batch.ids.numel());
-      loss = parts.masked_lm * words;
-      losses[replica] = loss.detach();
-      if (parts.regularizer.defined()) loss = loss + parts.regularizer * tokens;
+      loss = parts.per_word * words;
+      losses[replica].value = loss.detach();
+      if (parts.terms.defined()) losses[replica].terms = parts.terms * tokens;
+      if (parts.per_token.defined()) loss = loss + parts.per_token * tokens;
     }
     (loss * options.loss_scale).backward();
   });
@@ -77,25 +78,27 @@ torch::Tensor Replicas::ForwardBackward(const Batch& batch, const Options& optio
     main_gradients_.add_(gradient);
     gradient.zero_();
   }
-  torch::Tensor sum = losses[0];
-  for (size_t i = 1; i < losses.size(); ++i) sum = sum + losses[i];
+  Loss sum = losses[0];
+  for (size_t i = 1; i < losses.size(); ++i) {
+    sum.value = sum.value + losses[i].value;
+    if (sum.terms.defined()) sum.terms = sum.terms + losses[i].terms;
+  }
   return sum;
 }
 
 torch::Tensor Replicas::Evaluate(const std::vector<Batch>& batches, bool bf16) {
-  for (const auto& model : models_) model->eval();
-  std::vector<torch::Tensor> sums(models_.size());
+  for (const auto& objective : objectives_) objective->trained().eval();
+  std::vector<torch::Tensor> sums(objectives_.size());
   ForEach([&](size_t replica) {
     const torch::NoGradGuard no_grad;
     sums[replica] = torch::zeros({}, main_gradients_.options());
-    for (size_t i = replica; i < batches.size(); i += models_.size()) {
+    for (size_t i = replica; i < batches.size(); i += objectives_.size()) {
       const nn::AutocastScope autocast(bf16);
       const Batch& batch = batches[i];
-      const auto loss = models_[replica]->ComputeLoss(batch.ids, batch.attention_mask, batch.positions, batch.labels);
-      sums[replica] += loss.masked_lm * static_cast<double>(batch.labels.numel());
+      sums[replica] += objectives_[replica]->ValidationLoss(batch) * static_cast<double>(batch.labels.numel());
     }
   });
-  for (const auto& model : models_) model->train();
+  for (const auto& objective : objectives_) objective->trained().train();
   int64_t words = 0;
   for (const Batch& batch : batches) words += batch.labels.numel();
   torch::Tensor sum = sums[0];

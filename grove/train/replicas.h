@@ -14,9 +14,9 @@
 #include <vector>
 
 #include "grove/base/thread_pool.h"
-#include "grove/nn/heads.h"
 #include "grove/train/adamw.h"
 #include "grove/train/batches.h"
+#include "grove/train/objective.h"
 
 namespace grove::train {
 
@@ -24,25 +24,28 @@ class Replicas {
  public:
   // `main` is replica 0, whose parameters and gradients `optimizer` owns; `make` builds the others. One replica (a GPU,
   // or one thread) computes on the calling thread.
-  Replicas(std::shared_ptr<nn::MaskedLm> main, AdamW& optimizer, size_t count,
-           const std::function<std::shared_ptr<nn::MaskedLm>()>& make);
+  Replicas(std::shared_ptr<Objective> main, AdamW& optimizer, size_t count,
+           const std::function<std::shared_ptr<Objective>()>& make);
 
   struct Options {
     bool bf16 = false;        // autocast
     double loss_scale = 1.0;  // of the gradients: 1 / micro-batches
   };
-  // Adds the gradients of the batch's mean loss (and regularizers) to the optimizer's. Returns the masked-LM loss, a
-  // scalar on the device.
-  torch::Tensor ForwardBackward(const Batch& batch, const Options& options);
+  struct Loss {
+    torch::Tensor value;  // ObjectiveLoss::per_word of the batch, a scalar on the device
+    torch::Tensor terms;  // the objective's terms; undefined if it has none
+  };
+  // Adds the gradients of the batch's mean loss to the optimizer's.
+  Loss ForwardBackward(const Batch& batch, const Options& options);
 
-  // Mean masked-LM loss over the words of all batches, a scalar on the device; no gradients.
+  // Mean validation loss over the words of all batches, a scalar on the device; no gradients.
   torch::Tensor Evaluate(const std::vector<Batch>& batches, bool bf16);
 
  private:
   // body(replica), all at once; an exception of any is thrown again here.
   void ForEach(const std::function<void(size_t replica)>& body);
 
-  std::vector<std::shared_ptr<nn::MaskedLm>> models_;
+  std::vector<std::shared_ptr<Objective>> objectives_;
   std::vector<torch::Tensor> gradients_;  // flat, of replicas 1, 2, ...
   torch::Tensor main_gradients_;
   ThreadPool pool_;

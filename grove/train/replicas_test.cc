@@ -6,6 +6,8 @@
 
 #include <atomic>
 
+#include "grove/nn/heads.h"
+
 namespace grove::train {
 namespace {
 
@@ -20,9 +22,9 @@ ModelConfig Config() {
   return config;
 }
 
-std::shared_ptr<nn::MaskedLm> Make() {
+std::shared_ptr<Objective> Make() {
   torch::manual_seed(5);
-  return std::make_shared<nn::MaskedLm>(Config(), nn::ModuleOptions{});
+  return std::make_shared<MaskedLmObjective>(std::make_shared<nn::MaskedLm>(Config(), nn::ModuleOptions{}));
 }
 
 // 5 sequences of 8, unevenly masked; the third has nothing to predict.
@@ -52,17 +54,17 @@ TEST(SplitBatch, KeepsEveryWordOnce) {
 TEST(Replicas, GradientsAreTheWholeBatchs) {
   const Batch batch = MakeBatch();
   const auto plain = Make();
-  const auto expected = plain->ComputeLoss(batch.ids, {}, batch.positions, batch.labels).masked_lm;
+  const auto expected = plain->ComputeLoss(batch).per_word;
   (expected * 0.5).backward();
   for (const size_t count : {1, 2, 4}) {
     const auto main = Make();
-    AdamW optimizer(*main, {});
+    AdamW optimizer(main->trained(), {});
     Replicas replicas(main, optimizer, count, Make);
     for (int round = 0; round < 2; ++round) {  // the second: replicas begin from zero again
-      const torch::Tensor loss = replicas.ForwardBackward(batch, {.loss_scale = 0.5});
+      const torch::Tensor loss = replicas.ForwardBackward(batch, {.loss_scale = 0.5}).value;
       EXPECT_NEAR(loss.item<double>(), expected.item<double>(), 1e-5);
-      for (const auto& item : plain->named_parameters()) {
-        const torch::Tensor gradient = main->named_parameters()[item.key()].grad();
+      for (const auto& item : plain->trained().named_parameters()) {
+        const torch::Tensor gradient = main->trained().named_parameters()[item.key()].grad();
         EXPECT_TRUE(torch::allclose(gradient, item.value().grad(), 1e-4, 1e-6)) << item.key() << ", " << count;
       }
       optimizer.ZeroGradients();
@@ -73,7 +75,7 @@ TEST(Replicas, GradientsAreTheWholeBatchs) {
 TEST(Replicas, EvaluationIsTheMeanOverAllWords) {
   const Batch batch = MakeBatch();
   const auto main = Make();
-  AdamW optimizer(*main, {});
+  AdamW optimizer(main->trained(), {});
   Replicas one(main, optimizer, 1, Make), three(main, optimizer, 3, Make);
   const double whole = one.Evaluate({batch}, false).item<double>();
   const std::vector<Batch> parts = SplitBatch(batch, 5);
