@@ -41,9 +41,13 @@ Routing FeedForward::TakeRouting() { return std::exchange(routing_, {}); }
 void FeedForward::RecordVisits(const torch::Tensor& units, int64_t tokens) {
   const torch::NoGradGuard no_grad;
   const torch::Tensor flat = units.detach().flatten().to(torch::kLong);
-  const int64_t count = static_cast<int64_t>(Units().units());
+  if (unit_count_ < 0) unit_count_ = static_cast<int64_t>(Units().units());
   const torch::Tensor ones = torch::ones({flat.numel()}, flat.options().dtype(torch::kFloat));
-  routing_.Add({torch::zeros({count}, ones.options()).scatter_add_(0, flat, ones), {}, tokens});
+  routing_.Add({torch::zeros({unit_count_}, ones.options()).scatter_add_(0, flat, ones), {}, tokens});
+}
+
+void FeedForward::RecordVisitCounts(const torch::Tensor& visits, int64_t tokens) {
+  routing_.Add({visits.detach().to(torch::kFloat), {}, tokens});
 }
 
 void FeedForward::RecordEntropy(const torch::Tensor& entropy_sums) {
@@ -65,6 +69,11 @@ Activation KernelActivation(NonLinearity nonlinearity) {
 
 torch::Tensor Activate(Activation activation, const torch::Tensor& x) {
   return activation == Activation::kRelu ? torch::relu(x) : torch::gelu(x);
+}
+
+void AppendTreeLevels(size_t levels, std::vector<int32_t>* list) {
+  for (size_t level = 0; level < levels; ++level)
+    list->insert(list->end(), size_t{1} << level, static_cast<int32_t>(level));
 }
 
 bool UseKernel(TreeForm form, const torch::Tensor& x) {

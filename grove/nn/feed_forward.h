@@ -32,7 +32,8 @@ struct ModuleOptions {
 // A conditional layer is made of units that a token uses or not: the nodes of neuron trees, the leaves of leaf trees,
 // the experts of a mixture.
 struct UnitLayout {
-  std::vector<int32_t> unit_level;  // [units] level of each unit in its tree; all 0 where there are no levels
+  // [units] level of each unit in its tree, a leaf's below all decisions; all 0 where there are no levels
+  std::vector<int32_t> unit_level;
   std::vector<int32_t>
       decision_level;  // [decisions] level of each binary decision that has a probability; may be empty
   // Parameters that belong to units: dimension `dim` of `tensor` is units x rows per unit, unit-major.
@@ -74,10 +75,12 @@ class FeedForward : public torch::nn::Module {
   // For Forward(): is routing wanted now, and what a pass did. `units` holds the unit index of every use, any shape.
   bool Collecting() const { return collect_ && is_training(); }
   void RecordVisits(const torch::Tensor& units, int64_t tokens);
-  void RecordEntropy(const torch::Tensor& entropy_sums);  // [decisions]
+  void RecordVisitCounts(const torch::Tensor& visits, int64_t tokens);  // [units], where they are counted already
+  void RecordEntropy(const torch::Tensor& entropy_sums);                // [decisions]
 
  private:
   bool collect_ = false;
+  int64_t unit_count_ = -1;  // of Units(), once it was asked for
   Routing routing_;
 };
 
@@ -98,6 +101,7 @@ std::shared_ptr<FeedForward> MakeNeuronTree(const FeedForwardContext& context);
 // What the forms of several kinds share.
 Activation KernelActivation(NonLinearity nonlinearity);
 torch::Tensor Activate(Activation activation, const torch::Tensor& x);
+void AppendTreeLevels(size_t levels, std::vector<int32_t>* list);  // of a binary tree's nodes, breadth-first
 bool UseKernel(TreeForm form, const torch::Tensor& x);
 torch::Tensor NormalInit(at::IntArrayRef shape, double std);
 torch::Tensor UniformInit(at::IntArrayRef shape, double bound);

@@ -108,6 +108,11 @@ torch::Tensor DecidedLeaf(const torch::Tensor& logits, size_t depth) {
   return DownTheTree(torch::ones({logits.size(0), 1}, right.options()), ~right, right, depth, both);
 }
 
+// Entropy of sigmoid(l), natural log: softplus(l) - l sigmoid(l).
+torch::Tensor DecisionEntropy(const torch::Tensor& logits) {
+  return torch::softplus(logits) - logits * torch::sigmoid(logits);
+}
+
 class LeafTree final : public FeedForward {
  public:
   explicit LeafTree(const FeedForwardContext& context) : options_(context.options) {
@@ -135,7 +140,7 @@ class LeafTree final : public FeedForward {
     const bool kernel = UseKernel(options_.form, x);
     const bool regularize = is_training() && (options_.balance > 0 || options_.hardening > 0);
     torch::Tensor logits;
-    if (!kernel || regularize) logits = DecisionLogits(x, p);
+    if (!kernel || regularize || Collecting()) logits = DecisionLogits(x, p);
     torch::Tensor y, chosen;
     if (kernel) {
       const auto out = LeafTreeFunction::apply(x.contiguous(), p.node_weights, p.node_biases, p.w1s, p.b1s, p.w2s,
@@ -146,7 +151,19 @@ class LeafTree final : public FeedForward {
       const torch::Tensor gates = Gates(logits, &chosen);
       y = GatedLeaves(x, gates, p);
     }
+    if (Collecting()) {
+      RecordVisits(chosen, x.size(0));
+      RecordEntropy(DecisionEntropy(logits.detach()).sum(0));
+    }
     return {y, regularize ? Regularizer(logits, chosen) : torch::Tensor()};
+  }
+
+  UnitLayout Units() const override {
+    UnitLayout layout;
+    layout.unit_level.assign(shape_.leaves(), static_cast<int32_t>(shape_.depth));
+    AppendTreeLevels(shape_.depth, &layout.decision_level);
+    layout.parameters = {{"w1s", p_.w1s, 0}, {"b1s", p_.b1s, 0}, {"w2s", p_.w2s, 0}, {"b2s", p_.b2s, 0}};
+    return layout;
   }
 
  private:
@@ -193,9 +210,7 @@ class LeafTree final : public FeedForward {
       sum = sum + (visits * mean_p).sum() * scale;
     }
     if (options_.hardening > 0) {
-      // Entropy of sigmoid(l): softplus(l) - l sigmoid(l).
-      const torch::Tensor entropy = torch::softplus(logits) - logits * torch::sigmoid(logits);
-      sum = sum + entropy.mean(0).sum() * options_.hardening;
+      sum = sum + DecisionEntropy(logits).mean(0).sum() * options_.hardening;
     }
     return sum;
   }

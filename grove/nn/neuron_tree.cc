@@ -29,14 +29,16 @@ const float* Data(const torch::Tensor& t) {
   return t.data_ptr<float>();
 }
 
+// -> {y [tokens, width], visited nodes [tokens, trees x levels]}
 class NeuronTreeFunction : public torch::autograd::Function<NeuronTreeFunction> {
  public:
   using Context = torch::autograd::AutogradContext;
 
   // One-sided trees pass an empty w_out_left: autograd functions take no undefined tensors.
-  static torch::Tensor forward(Context* context, const torch::Tensor& x, const torch::Tensor& w_in,
-                               const torch::Tensor& b_in, const torch::Tensor& w_out, const torch::Tensor& w_out_left,
-                               const NeuronTreeShape& shape, const std::shared_ptr<ThreadPool>& pool) {
+  static torch::autograd::variable_list forward(Context* context, const torch::Tensor& x, const torch::Tensor& w_in,
+                                                const torch::Tensor& b_in, const torch::Tensor& w_out,
+                                                const torch::Tensor& w_out_left, const NeuronTreeShape& shape,
+                                                const std::shared_ptr<ThreadPool>& pool) {
     const auto call = c10::make_intrusive<PackedCall>(
         shape, NeuronTreeWeights{Data(w_in), Data(b_in), Data(w_out), shape.two_sided ? Data(w_out_left) : nullptr},
         pool);
@@ -49,7 +51,8 @@ class NeuronTreeFunction : public torch::autograd::Function<NeuronTreeFunction> 
     NeuronTreeForward(call->packed, Data(x), static_cast<size_t>(tokens), y.data_ptr<float>(), &trace, *pool);
     context->save_for_backward({x, w_in, b_in, w_out, w_out_left, nodes, logits});
     context->saved_data["call"] = torch::IValue::make_capsule(call);
-    return y;
+    context->mark_non_differentiable({nodes});
+    return {y, nodes};
   }
 
   static torch::autograd::variable_list backward(Context* context, torch::autograd::variable_list dys) {
@@ -111,9 +114,21 @@ class NeuronTree final : public FeedForward {
   Output Forward(const torch::Tensor& x) override {
     if (!UseKernel(options_.form, x)) return {MaskedDense(x), {}};
     const torch::Tensor left = shape_.two_sided ? linear_out_left_->weight : torch::empty({0});
-    return {NeuronTreeFunction::apply(x.contiguous(), linear_in_->weight, linear_in_->bias, linear_out_->weight, left,
-                                      shape_, options_.pool),
-            {}};
+    const auto out = NeuronTreeFunction::apply(x.contiguous(), linear_in_->weight, linear_in_->bias,
+                                               linear_out_->weight, left, shape_, options_.pool);
+    if (Collecting()) RecordVisits(out[1], x.size(0));
+    return {out[0], {}};
+  }
+
+  UnitLayout Units() const override {
+    UnitLayout layout;
+    layout.unit_level.reserve(shape_.nodes());
+    for (size_t tree = 0; tree < shape_.trees; ++tree) AppendTreeLevels(shape_.levels(), &layout.unit_level);
+    layout.parameters = {{"linear_in.weight", linear_in_->weight, 0},
+                         {"linear_in.bias", linear_in_->bias, 0},
+                         {"linear_out.weight", linear_out_->weight, 1}};
+    if (shape_.two_sided) layout.parameters.push_back({"linear_out_left.weight", linear_out_left_->weight, 1});
+    return layout;
   }
 
  private:
@@ -122,6 +137,7 @@ class NeuronTree final : public FeedForward {
     const auto per_tree =
         logits.view({-1, static_cast<int64_t>(shape_.trees), static_cast<int64_t>(shape_.nodes_per_tree())});
     const torch::Tensor mask = PathMask(per_tree, shape_.levels()).view_as(logits);
+    if (Collecting()) RecordVisitCounts(mask.sum(0), x.size(0));
     torch::Tensor y = linear_out_->forward(Activate(shape_.activation, logits) * mask);
     if (shape_.two_sided) y = y + linear_out_left_->forward(Activate(shape_.activation, -logits) * mask);
     return y;

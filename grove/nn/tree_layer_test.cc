@@ -133,6 +133,40 @@ TEST_P(TreeLayer, KernelEqualsMaskedDense) {
   }
 }
 
+// Every unit's visits and every decision's entropy, the same from both forms; nothing outside training or unasked.
+TEST_P(TreeLayer, CountsWhatItsTokensVisited) {
+  std::vector<Routing> routings;
+  for (const TreeForm form : {TreeForm::kKernel, TreeForm::kMaskedDense}) {
+    const auto layer = Make(GetParam().config, {.form = form});
+    const torch::Tensor x = torch::randn({40, kWidth});
+    layer->Forward(x);
+    EXPECT_EQ(layer->TakeRouting().tokens, 0);
+    layer->CollectRouting(true);
+    layer->Forward(x.narrow(0, 0, 10));
+    layer->Forward(x.narrow(0, 10, 30));
+    layer->eval();
+    layer->Forward(x);
+    routings.push_back(layer->TakeRouting());
+    const Routing& routing = routings.back();
+    const UnitLayout layout = layer->Units();
+    ASSERT_EQ(routing.tokens, 40);
+    ASSERT_EQ(routing.visits.numel(), static_cast<int64_t>(layout.units()));
+    const FeedForwardConfig& config = GetParam().config;
+    const bool neurons = config.kind == FeedForwardKind::kNeuronTree;
+    EXPECT_EQ(routing.visits.sum().item<double>(),
+              40.0 * static_cast<double>(neurons ? config.ActiveNeurons() : config.paths));
+    for (const UnitLayout::Parameter& parameter : layout.parameters) {
+      EXPECT_TRUE(layer->named_parameters()[parameter.name].is_same(parameter.tensor)) << parameter.name;
+      EXPECT_EQ(parameter.tensor.size(parameter.dim) % static_cast<int64_t>(layout.units()), 0) << parameter.name;
+    }
+    if (layout.decision_level.empty()) continue;
+    ASSERT_TRUE(routing.entropy.defined());
+    EXPECT_EQ(routing.entropy.numel(), static_cast<int64_t>(layout.decision_level.size()));
+    EXPECT_LE(routing.entropy.max().item<double>(), 40 * std::log(2.0) + 1e-4);
+  }
+  EXPECT_TRUE(routings[0].visits.equal(routings[1].visits));
+}
+
 TEST_P(TreeLayer, AcceptsNoTokens) {
   for (const TreeForm form : {TreeForm::kKernel, TreeForm::kMaskedDense}) {
     const auto layer = Make(GetParam().config, {.form = form});
