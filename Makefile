@@ -9,7 +9,7 @@ TEXT ?=
 
 # The build and the demo. grove-train needs libtorch-dev; without OpenBLAS its matrix products fall back to a library
 # eight times slower. grove needs libdnnl-dev, whose CMake file asks for OpenCL's.
-PACKAGES := ca-certificates cmake g++ git libcli11-dev libdnnl-dev libfmt-dev libgtest-dev libhwy-dev \
+PACKAGES := ca-certificates cmake g++ git libcli11-dev libdnnl-dev libfmt-dev libgloo-dev libgtest-dev libhwy-dev \
             libopenblas0-pthread libtorch-dev libutf8proc-dev libzstd-dev ninja-build nlohmann-json3-dev \
             ocl-icd-opencl-dev python3 zstd
 # The tests compare the tokenizer with the package `tokenizers` from PyPI.

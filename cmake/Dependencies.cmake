@@ -42,6 +42,12 @@ if(GROVE_TRAIN)
   target_include_directories(grove_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
   separate_arguments(GROVE_TORCH_FLAGS UNIX_COMMAND "${TORCH_CXX_FLAGS}")  # the wheel's _GLIBCXX_USE_CXX11_ABI
   target_compile_options(grove_torch INTERFACE ${GROVE_TORCH_FLAGS})
+  # Training with several processes needs the headers of the libraries that LibTorch was built with: Gloo's are Debian's
+  # libgloo-dev, NCCL's stand beside the torch wheel. Without them grove-train says so when it is asked to.
+  find_path(GROVE_GLOO_INCLUDE gloo/rendezvous/store.h)
+  if(GROVE_CUDA)
+    find_path(GROVE_NCCL_INCLUDE nccl.h HINTS ${TORCH_INSTALL_PREFIX}/../nvidia/nccl/include)
+  endif()
 endif()
 if(GROVE_TESTS)
   find_package(GTest REQUIRED)
