@@ -43,6 +43,8 @@ struct UnitLayout {
     int64_t dim;
   };
   std::vector<Parameter> parameters;
+  // The same of the decisions, where they are no units themselves: `dim` is decisions x rows per decision.
+  std::vector<Parameter> decision_parameters;
 
   size_t units() const { return unit_level.size(); }
 };

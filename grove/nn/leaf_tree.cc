@@ -163,6 +163,7 @@ class LeafTree final : public FeedForward {
     layout.unit_level.assign(shape_.leaves(), static_cast<int32_t>(shape_.depth));
     AppendTreeLevels(shape_.depth, &layout.decision_level);
     layout.parameters = {{"w1s", p_.w1s, 0}, {"b1s", p_.b1s, 0}, {"w2s", p_.w2s, 0}, {"b2s", p_.b2s, 0}};
+    layout.decision_parameters = {{"node_weights", p_.node_weights, 0}, {"node_biases", p_.node_biases, 0}};
     return layout;
   }
 

@@ -13,17 +13,20 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "grove/nn/torch_compat.h"
+#include "grove/train/unit_updates.h"
 
 namespace grove::train {
 
 struct AdamWOptions {
   double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-12, weight_decay = 0.01;
-  double clip = 0.5;  // largest Euclidean norm of the whole gradient
+  double clip = 0.5;       // largest Euclidean norm of the whole gradient
+  UnitOptions units = {};  // remedies for seldom visited units of conditional layers; off
 };
 
 // Weight decay spares biases and norms, by name as in the reference: every name that contains "bias" or "norm"
@@ -41,29 +44,37 @@ class AdamW {
   const torch::Tensor& gradients() const { return gradients_; }
 
   void ZeroGradients();
-  // Clips, then updates. Returns the gradient's norm before clipping, a scalar on the device.
-  torch::Tensor Step(double rate);
+  // Clips, then updates. Returns the gradient's norm before clipping, a scalar on the device. `use` is what the step's
+  // tokens used (RoutingMonitor::use()); it is read only with one of AdamWOptions::units.
+  torch::Tensor Step(double rate, const std::vector<UnitUse>& use = {});
 
   // Views by parameter name, for checkpoints. `steps` enters the bias correction.
   struct Moments {
     torch::Tensor first, second;
   };
   std::map<std::string, Moments> moments() const;
+  // What else a checkpoint keeps, by name; shares memory. Empty without AdamWOptions::units.
+  std::map<std::string, torch::Tensor> unit_state() const;
   int64_t steps() const { return steps_; }
   void set_steps(int64_t steps) { steps_ = steps; }
 
  private:
+  void PlaceParameters(const torch::nn::Module& model);
+  void PlaceUnits(torch::nn::Module& model);
   void PointAtBuffers(torch::nn::Module& model, const torch::Tensor& gradients) const;
+  void StepShared(double rate);
 
   AdamWOptions options_;
   int64_t steps_ = 0;
-  int64_t decayed_ = 0;  // the first elements of the buffers are those with weight decay
+  // The buffers hold what every token uses, first what decays, and then the units' parameters, if units_ updates them.
+  int64_t decayed_ = 0, shared_ = 0;                       // ends of the first two parts
   torch::Tensor parameters_, gradients_, first_, second_;  // [all elements]
   struct Slice {
     int64_t offset;
     std::vector<int64_t> shape;
   };
   std::map<std::string, Slice> slices_;
+  std::optional<UnitUpdates> units_;
 };
 
 }  // namespace grove::train

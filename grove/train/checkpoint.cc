@@ -56,6 +56,7 @@ std::map<std::string, torch::Tensor> StateTensors(const torch::nn::Module& model
     tensors["moment1." + name] = moments.first;
     tensors["moment2." + name] = moments.second;
   }
+  for (const auto& [name, tensor] : optimizer.unit_state()) tensors[name] = tensor;
   return tensors;
 }
 

@@ -4,7 +4,7 @@
 // Checkpoints: everything a run needs to go on, in one safetensors file, so that a kill at any moment leaves either the
 // whole checkpoint or the ones before it. A folder holds checkpoint-<step>.safetensors, newest last.
 //
-//   tensors     parameter.<name>, moment1.<name>, moment2.<name>
+//   tensors     parameter.<name>, moment1.<name>, moment2.<name>; with per-unit updates units.<layer>.share, .visited
 //   metadata    step, tokens, sequences, seconds, log_bytes, loss_sum, loss_steps, options, and the checksum of
 //   WriteSafetensors
 //

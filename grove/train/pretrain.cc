@@ -17,7 +17,9 @@
 #include "grove/nn/parameters.h"
 #include "grove/train/adamw.h"
 #include "grove/train/checkpoint.h"
+#include "grove/train/initialization.h"
 #include "grove/train/replicas.h"
+#include "grove/train/routing_monitor.h"
 #include "grove/train/run_log.h"
 #include "grove/train/train_loop.h"
 
@@ -36,6 +38,7 @@ struct Parts {
   std::shared_ptr<Objective> objective;
   std::unique_ptr<AdamW> optimizer;
   std::unique_ptr<Replicas> replicas;
+  RoutingMonitor routing;
   RunLog log;
 };
 
@@ -61,6 +64,7 @@ class Run {
   Status Loop();
   void Step();
   Status ReportLoss();
+  Status ReportRouting();
   Status Validate();
   Status Checkpoint();
   Result<PretrainSummary> Finish();
@@ -68,6 +72,10 @@ class Run {
 
   std::string CheckpointFolder() const { return options_.output + "/checkpoints"; }
   bool Due(int64_t every) const { return every > 0 && progress_.step % every == 0; }
+  bool RoutingDue(int64_t step) const {
+    const int64_t every = options_.log_every * options_.routing_every;
+    return every > 0 && step % every == 0 && !parts_.routing.empty();
+  }
   void Notice(const std::string& sentence) const {
     if (context_.observer != nullptr) context_.observer->Notice(sentence);
   }
@@ -111,6 +119,7 @@ Status Run::Begin() {
   GROVE_RETURN_IF_ERROR(parts_.log.CutTo(log_bytes));
   if (progress_.step > 0) return Ok{};
   return parts_.log.Write({{"event", "start"},
+                           {"time", UnixSeconds()},
                            {"options", OptionsJson(task_.options)},
                            {"device", parts_.compute.name},
                            {"feed_forward", DescribeFeedForward(task_.config.feed_forward)},
@@ -125,6 +134,7 @@ Status Run::Loop() {
     Step();
     progress_.seconds = NowSeconds() - started_;
     if (Due(options_.log_every)) GROVE_RETURN_IF_ERROR(ReportLoss());
+    if (RoutingDue(progress_.step)) GROVE_RETURN_IF_ERROR(ReportRouting());
     if (Due(options_.validate_every)) GROVE_RETURN_IF_ERROR(Validate());
     stopped_ = context_.stop();
     if (Due(options_.checkpoint_every) || stopped_) GROVE_RETURN_IF_ERROR(Checkpoint());
@@ -141,6 +151,7 @@ void Run::Step() {
     torch::manual_seed(static_cast<uint64_t>(options_.seed) * 1'000'003 + static_cast<uint64_t>(progress_.step));
   const Replicas::Options replica_options{.bf16 = parts_.compute.bf16,
                                           .loss_scale = 1.0 / static_cast<double>(micro_batches)};
+  parts_.routing.BeginStep(RoutingDue(progress_.step + 1));
   for (int64_t i = 0; i < micro_batches; ++i) {
     const Batch batch = stream_->Next().To(parts_.compute.device);
     const Replicas::Loss loss = parts_.replicas->ForwardBackward(batch, replica_options);
@@ -151,7 +162,8 @@ void Run::Step() {
     progress_.tokens += batch.tokens;
     progress_.sequences += batch.ids.size(0);
   }
-  norm_ = parts_.optimizer->Step(options_.learning_rate * RateFactor(fraction));
+  parts_.routing.EndStep();
+  norm_ = parts_.optimizer->Step(options_.learning_rate * RateFactor(fraction), parts_.routing.use());
   parts_.optimizer->ZeroGradients();
   ++progress_.step;
   ++loss_steps_;
@@ -183,6 +195,13 @@ Status Run::ReportLoss() {
             {"tokens_per_second", report.tokens_per_second}};
   const std::vector<std::string> names = parts_.objective->term_names();
   for (size_t i = 0; i < names.size(); ++i) line[names[i]] = terms_[static_cast<int64_t>(i)].item<double>();
+  return parts_.log.Write(line);
+}
+
+Status Run::ReportRouting() {
+  Json line{
+      {"event", "routing"}, {"step", progress_.step}, {"tokens", progress_.tokens}, {"seconds", progress_.seconds}};
+  line.update(RoutingLine(parts_.routing.Report()));
   return parts_.log.Write(line);
 }
 
@@ -260,22 +279,27 @@ Status PrepareFolder(const PretrainOptions& options, const PretrainContext& cont
     for (const char* name : {"config.json", "model.safetensors", "training.json"})
       fs::remove(folder + "/" + name, error);
     fs::remove_all(checkpoints, error);
+    fs::remove_all(folder + "/tensorboard", error);
   }
   fs::create_directories(checkpoints, error);
   if (error) return Error(ErrorCode::kIo, "cannot create " + checkpoints + ": " + error.message());
   return Ok{};
 }
 
-Parts MakeParts(const PretrainOptions& options, const TrainingTask& task, Compute compute, TrainingData data,
-                RunLog log) {
+Result<Parts> MakeParts(const PretrainOptions& options, const TrainingTask& task, Compute compute, TrainingData data,
+                        RunLog log) {
   torch::manual_seed(static_cast<uint64_t>(options.seed));
   const auto objective = task.make();
+  GROVE_RETURN_IF_ERROR(Initialize(objective->model(), options.init));
   objective->trained().to(compute.device);
+  const UnitOptions units{.rate_power = options.unit_rate_power, .lazy = options.lazy_units};
   auto optimizer = std::make_unique<AdamW>(
       objective->trained(),
-      AdamWOptions{options.beta1, options.beta2, options.epsilon, options.weight_decay, options.clip});
+      AdamWOptions{options.beta1, options.beta2, options.epsilon, options.weight_decay, options.clip, units});
   auto replicas = std::make_unique<Replicas>(objective, *optimizer, compute.replicas, task.make);
-  return {std::move(compute), std::move(data), objective, std::move(optimizer), std::move(replicas), std::move(log)};
+  RoutingMonitor routing(replicas->FeedForwards(), {.few_tokens = options.few_tokens, .every_step = units.any()});
+  return Parts{std::move(compute),  std::move(data),    objective,     std::move(optimizer),
+               std::move(replicas), std::move(routing), std::move(log)};
 }
 
 Result<PretrainSummary> PretrainChecked(const PretrainOptions& options, const PretrainContext& context) {
@@ -310,8 +334,9 @@ Result<TrainingData> DataOf(const PretrainOptions& recipe, const Compute& comput
 Result<PretrainSummary> Train(const PretrainOptions& recipe, const PretrainContext& context, Compute compute,
                               TrainingData data, const TrainingTask& task) {
   GROVE_RETURN_IF_ERROR(PrepareFolder(recipe, context));
-  GROVE_ASSIGN_OR_RETURN(RunLog log, RunLog::Open(recipe.output + "/log.jsonl"));
-  Parts parts = MakeParts(recipe, task, std::move(compute), std::move(data), std::move(log));
+  const std::string tensorboard = recipe.tensorboard ? recipe.output + "/tensorboard" : "";
+  GROVE_ASSIGN_OR_RETURN(RunLog log, RunLog::Open(recipe.output + "/log.jsonl", tensorboard));
+  GROVE_ASSIGN_OR_RETURN(Parts parts, MakeParts(recipe, task, std::move(compute), std::move(data), std::move(log)));
   Run run(recipe, context, task, std::move(parts));
   return run.Execute();
 }

@@ -25,6 +25,11 @@ void AddRecipeOptions(PretrainOptions& o, OptionList& list) {
       {"balance", &o.balance, "leaf_tree: weight of the balance loss", 0, 100},
       {"hardening", &o.hardening, "leaf_tree: weight of the decisions' entropy", 0, 100},
       {"dropout", &o.dropout, "Probability of dropping a hidden value", 0, 0.9},
+      {"init", &o.init, "Initial weights; see docs/diagnostics.md", 0, 0, "recipe scaled published alike"},
+      {"unit_rate_power", &o.unit_rate_power,
+       "A unit's rate is multiplied by the share of the tokens that use it, to this power; 0: the same rate for all",
+       -2, 2},
+      {"lazy_units", &o.lazy_units, "Units that no token of a step used keep weights and moments in it"},
       {"seed", &o.seed, "Of initialization, order and masks", 0, 9e15},
   };
   list.insert(list.end(), own.begin(), own.end());
@@ -35,6 +40,10 @@ void AddRunOptions(PretrainOptions& o, OptionList& list) {
       {"device", &o.device, "Where to compute", 0, 0, "auto cpu cuda", true},
       {"bf16", &o.bf16, "On a GPU: autocast to bf16", 0, 0, "", true},
       {"log_every", &o.log_every, "Steps between log lines", 1, kMany, "", true},
+      {"routing_every", &o.routing_every, "Log lines between reports on routing; 0: none", 0, kMany, "", true},
+      {"few_tokens", &o.few_tokens, "A unit that fewer tokens of a step used counts as over-fragmented", 1, kMany, "",
+       true},
+      {"tensorboard", &o.tensorboard, "Write event files to OUTPUT/tensorboard", 0, 0, "", true},
       {"validate_every", &o.validate_every, "Steps between validations; 0: only at the end", 0, kMany, "", true},
       {"validation_sequences", &o.validation_sequences, "Held-out sequences, at most", 1, kMany, "", true},
       {"checkpoint_every", &o.checkpoint_every, "Steps between checkpoints; 0: only at the end", 0, kMany, "", true},

@@ -26,12 +26,17 @@ struct PretrainOptions : ModelOptions {
   double mask_share = 0.25;
   double balance = 0.01, hardening = 0;
   double dropout = 0;
+  std::string init = "recipe";
+  double unit_rate_power = 0;
+  bool lazy_units = false;
   int64_t seed = 1;
 
   // The run.
   std::string device = "auto";
   bool bf16 = true;
-  int64_t log_every = 20, validate_every = 500, validation_sequences = 512;
+  int64_t log_every = 20, routing_every = 5, few_tokens = 16;
+  bool tensorboard = true;
+  int64_t validate_every = 500, validation_sequences = 512;
   int64_t checkpoint_every = 500, keep_checkpoints = 2;
   std::string save_dtype = "fp32";
   bool save_decoder = false;

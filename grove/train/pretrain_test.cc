@@ -152,6 +152,56 @@ TEST_F(PretrainTest, StoppedWithADamagedCheckpointResumesFromTheOneBefore) {
   EXPECT_EQ(Story(Output("whole")), Story(Output("stopped")));
 }
 
+// The remedies' state (visit counts, moving shares) is part of a checkpoint, and reports on routing change nothing.
+TEST_F(PretrainTest, PerUnitUpdatesResumeBitIdentically) {
+  const auto options = [this](const char* name) {
+    PretrainOptions own = Options(name);
+    own.steps = 60;
+    own.depth = 4;  // 16 leaves for few tokens: some rest in every step
+    own.unit_rate_power = 0.5;
+    own.lazy_units = true;
+    own.init = "alike";
+    return own;
+  };
+  PretrainOptions watched = options("whole");
+  watched.routing_every = 1;
+  ASSERT_TRUE(Pretrain(watched, {}).ok());
+  int asked = 0;
+  PretrainContext context;
+  context.stop = [&asked] { return ++asked == 25; };
+  PretrainOptions stopped = options("stopped");
+  stopped.routing_every = 0;
+  ASSERT_FALSE(Pretrain(stopped, context).value().finished);
+  ASSERT_TRUE(Pretrain(stopped, {.resume = true}).value().finished);
+  const std::string weights = ReadTextFile(Output("whole") + "/model.safetensors").value();
+  EXPECT_EQ(weights, ReadTextFile(Output("stopped") + "/model.safetensors").value());
+  PretrainOptions plain = options("plain");
+  plain.unit_rate_power = 0;
+  plain.lazy_units = false;
+  ASSERT_TRUE(Pretrain(plain, {}).ok());
+  EXPECT_NE(weights, ReadTextFile(Output("plain") + "/model.safetensors").value());
+
+  int reports = 0;
+  for (const Json& line : Log(Output("whole"))) {
+    if (line["event"] != "routing") continue;
+    ++reports;
+    EXPECT_EQ(line["layers"].size(), 2u);
+    EXPECT_EQ(line["layers"][0]["units"], Json({16}));
+    EXPECT_EQ(line["layers"][0]["entropy"].size(), 4u);
+    EXPECT_GT(line["layers"][0]["gradient_norm"][0], 0);
+  }
+  EXPECT_EQ(reports, 20);
+}
+
+TEST_F(PretrainTest, AnInitializationWithoutMeaningIsRefused) {
+  PretrainOptions options = Options("run");
+  options.feed_forward = "dense";
+  options.init = "alike";
+  const auto summary = Pretrain(options, {});
+  ASSERT_FALSE(summary.ok());
+  EXPECT_NE(summary.error().message().find("--init"), std::string::npos) << summary.error().message();
+}
+
 TEST_F(PretrainTest, LearnsAndLeavesAModelWithItsCard) {
   PretrainOptions options = Options("model");
   options.save_dtype = "bf16";

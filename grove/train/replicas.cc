@@ -86,6 +86,12 @@ Replicas::Loss Replicas::ForwardBackward(const Batch& batch, const Options& opti
   return sum;
 }
 
+std::vector<std::vector<std::shared_ptr<nn::FeedForward>>> Replicas::FeedForwards() const {
+  std::vector<std::vector<std::shared_ptr<nn::FeedForward>>> layers;
+  for (const auto& objective : objectives_) layers.push_back(objective->model().FeedForwards());
+  return layers;
+}
+
 torch::Tensor Replicas::Evaluate(const std::vector<Batch>& batches, bool bf16) {
   for (const auto& objective : objectives_) objective->trained().eval();
   std::vector<torch::Tensor> sums(objectives_.size());

@@ -41,6 +41,9 @@ class Replicas {
   // Mean validation loss over the words of all batches, a scalar on the device; no gradients.
   torch::Tensor Evaluate(const std::vector<Batch>& batches, bool bf16);
 
+  // Of every replica's model, for a RoutingMonitor.
+  std::vector<std::vector<std::shared_ptr<nn::FeedForward>>> FeedForwards() const;
+
  private:
   // body(replica), all at once; an exception of any is thrown again here.
   void ForEach(const std::function<void(size_t replica)>& body);

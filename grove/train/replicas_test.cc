@@ -72,6 +72,26 @@ TEST(Replicas, GradientsAreTheWholeBatchs) {
   }
 }
 
+// Four micro-batches of one sequence, as many words hidden in each, are the batch of four.
+TEST(Replicas, AccumulatedMicroBatchesAreTheWholeBatch) {
+  torch::manual_seed(7);
+  const torch::Tensor positions = torch::tensor({1, 6, 8, 13, 17, 18, 24, 31}, torch::kLong);
+  const Batch batch{
+      torch::randint(5, 40, {4, 8}, torch::kLong), positions, torch::randint(5, 40, {8}, torch::kLong), {}, 32};
+  const auto whole = Make(), accumulated = Make();
+  AdamW of_whole(whole->trained(), {}), of_accumulated(accumulated->trained(), {});
+  Replicas(whole, of_whole, 1, Make).ForwardBackward(batch, {});
+  Replicas replicas(accumulated, of_accumulated, 1, Make);
+  for (const Batch& micro_batch : SplitBatch(batch, 4)) replicas.ForwardBackward(micro_batch, {.loss_scale = 0.25});
+  EXPECT_TRUE(torch::allclose(of_accumulated.gradients(), of_whole.gradients(), 1e-4, 1e-7));
+  of_whole.Step(1e-3);
+  of_accumulated.Step(1e-3);
+  for (const auto& item : whole->trained().named_parameters()) {
+    const torch::Tensor other = accumulated->trained().named_parameters()[item.key()];
+    EXPECT_LT((item.value() - other).abs().max().item<double>(), 1e-4) << item.key();
+  }
+}
+
 TEST(Replicas, EvaluationIsTheMeanOverAllWords) {
   const Batch batch = MakeBatch();
   const auto main = Make();
