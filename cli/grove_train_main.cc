@@ -10,5 +10,6 @@ int main(int argc, char** argv) {
   verbs.push_back(MakeTokenizerVerb());
   verbs.push_back(MakeDataVerb());
   verbs.push_back(MakePretrainVerb());
+  verbs.push_back(MakeReportVerb());
   return Main(argc, argv, "grove-train", "Train encoders whose feedforward layers are trees.", verbs);
 }

@@ -20,6 +20,7 @@ std::unique_ptr<Verb> MakeTokenizeVerb();
 // grove-train
 std::unique_ptr<Verb> MakeDataVerb();
 std::unique_ptr<Verb> MakePretrainVerb();
+std::unique_ptr<Verb> MakeReportVerb();
 std::unique_ptr<Verb> MakeTokenizerVerb();
 
 }  // namespace grove::cli

@@ -17,6 +17,12 @@ def path_of(variable):
     return path if path and os.path.exists(path) else None
 
 
+def venv_python():
+    """A Python with packages to compare us with: GROVE_PYTHON, or that of `make venv`; None without."""
+    path = os.environ.get("GROVE_PYTHON") or pathlib.Path(__file__).parent.parent / ".venv/bin/python"
+    return path if os.path.exists(path) else None
+
+
 class ProgramTest(unittest.TestCase):
     """A test with an own folder, from which the program is run."""
 

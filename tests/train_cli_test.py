@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import time
 
@@ -29,6 +30,60 @@ def sentences(count, seed):
         if i % 5 == 4:
             lines.append("")
     return "\n".join(lines) + "\n"
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def unmasked(crc):
+    rotated = crc - 0xA282EAD8 & 0xFFFFFFFF
+    return (rotated >> 17 | rotated << 15) & 0xFFFFFFFF
+
+
+def fields(message):
+    """(field number, value) pairs of a protocol buffer."""
+    def varint(at):
+        value = shift = 0
+        while True:
+            byte = message[at]
+            value |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                return value, at
+    at = 0
+    while at < len(message):
+        key, at = varint(at)
+        if key & 7 == 0:
+            value, at = varint(at)
+        else:
+            size = {1: 8, 5: 4}.get(key & 7)
+            if size is None:
+                size, at = varint(at)
+            value, at = message[at:at + size], at + size
+        yield key >> 3, value
+
+
+def read_events(path):
+    """{tag: [(step, value)]} of the scalars of a TensorBoard event file, checksums verified."""
+    data, at, scalars = path.read_bytes(), 0, {}
+    while at < len(data):
+        length, crc = struct.unpack_from("<QI", data, at)
+        assert unmasked(crc) == crc32c(data[at:at + 8])
+        payload = data[at + 12:at + 12 + length]
+        assert unmasked(*struct.unpack_from("<I", data, at + 12 + length)) == crc32c(payload)
+        at += 16 + length
+        event = dict(fields(payload))
+        for _, value in fields(event.get(5, b"")):
+            value = dict(fields(value))
+            if 2 in value:
+                scalars.setdefault(value[1].decode(), []).append((event.get(2, 0), *struct.unpack("<f", value[2])))
+    return scalars
 
 
 class Train(program.ProgramTest):
@@ -56,7 +111,7 @@ class Train(program.ProgramTest):
 
     def test_every_verb_explains_itself_with_an_example(self):
         overview = self.succeed("--help")
-        for verb in ("tokenizer", "data", "pretrain"):
+        for verb in ("tokenizer", "data", "pretrain", "report"):
             self.assertIn(verb, overview)
             text = self.succeed(verb, "--help")
             self.assertIn("Example:", text)
@@ -119,6 +174,68 @@ class Train(program.ProgramTest):
         self.assertEqual([path for path in model.rglob("*tmp*")], [])
         self.succeed(*arguments, "--resume")
         self.assertTrue((model / "config.json").exists())
+
+    def test_events_and_report(self):
+        self.pack()
+        runs = {}
+        for kind in ("leaf_tree", "dense", "none"):
+            runs[kind] = self.folder / kind
+            self.succeed("pretrain", "--data", self.packed, "--output", runs[kind], "--steps", "40", "--log-every", "4",
+                         "--routing-every", "2", "--validate-every", "10", *self.PRETRAIN, "--feed-forward", kind)
+        events = read_events(runs["leaf_tree"] / "tensorboard" / "events.out.tfevents.grove")
+        self.assertEqual([step for step, _ in events["train/loss"]], list(range(4, 41, 4)))
+        self.assertEqual([step for step, _ in events["validation/loss"]], [10, 20, 30, 40])
+        self.assertEqual([step for step, _ in events["routing/entropy/layer0"]], [8, 16, 24, 32, 40])
+        self.assertTrue(all(0 <= entropy < 0.7 for _, entropy in events["routing/entropy/layer0"]))
+        self.compare_with_tensorboard(runs["leaf_tree"] / "tensorboard", events)
+
+        # A run that is still going: its last line is half written.
+        unfinished = self.folder / "unfinished"
+        unfinished.mkdir()
+        lines = (runs["dense"] / "log.jsonl").read_bytes().splitlines(keepends=True)
+        (unfinished / "log.jsonl").write_bytes(b"".join(lines[:6]) + lines[6][:20])
+        page = self.folder / "page.html"
+        result = self.succeed_json("report", *runs.values(), unfinished, "--output", page)
+        self.assertEqual([run["name"] for run in result["runs"]], ["leaf_tree", "dense", "none", "unfinished"])
+        tree, dense, none, half = result["runs"]
+        self.assertEqual((tree["active_neurons"], tree["stored_neurons"]), (19, 32))
+        self.assertTrue(tree["finished"] and not half["finished"])
+        expected = (none["validation_loss"] - tree["validation_loss"]) / (none["validation_loss"] - dense["validation_loss"])
+        if none["validation_loss"] > dense["validation_loss"]:
+            self.assertAlmostEqual(tree["recovered_share"], expected)
+        html = page.read_text()
+        for text in ("leaf tree depth 2", "Validation loss against tokens", "Decision entropy by level",
+                     "1 line of the log could not be read", "<td class=\"left\">feed_forward</td>"):
+            self.assertIn(text, html)
+        for text in ("http:", "https:", "src=", "nan", "inf,"):
+            self.assertNotIn(text, html)
+        self.assertIn("leaf tree depth 2", self.succeed("report", runs["leaf_tree"], "--output", page))
+
+        nowhere = self.folder / "nowhere"
+        self.refuse("report", nowhere, "--output", self.folder / "other.html", names=["nowhere"])
+        self.refuse("report", self.packed, "--output", self.folder / "other.html", names=["log.jsonl"])
+        self.refuse("report", self.text, "--output", self.folder / "other.html", names=["train.txt"])
+        self.refuse("report", runs["none"], "--output", nowhere / "page.html", names=["nowhere"])
+        self.refuse("report", code=2, names=["runs"])
+
+    def compare_with_tensorboard(self, folder, events):
+        """The same scalars through the package `tensorboard`, where the test environment has it."""
+        python = program.venv_python()
+        script = ("import json, sys\n"
+                  "from tensorboard.backend.event_processing.event_accumulator import EventAccumulator\n"
+                  "run = EventAccumulator(sys.argv[1], size_guidance={'scalars': 0, 'histograms': 0})\n"
+                  "run.Reload()\n"
+                  "tags = run.Tags()\n"
+                  "print(json.dumps([{tag: [[e.step, e.value] for e in run.Scalars(tag)] for tag in tags['scalars']},\n"
+                  "                  [len(run.Histograms(tag)) for tag in tags['histograms']]]))\n")
+        done = python and subprocess.run([python, "-c", script, folder], capture_output=True, text=True)
+        if not done or "No module named 'tensorboard'" in done.stderr:
+            print("not compared with the package tensorboard, which is not installed")
+            return
+        self.assertEqual(done.returncode, 0, done.stderr)
+        scalars, histograms = json.loads(done.stdout)
+        self.assertEqual(scalars, {tag: [list(point) for point in points] for tag, points in events.items()})
+        self.assertEqual(histograms, [5])
 
     def test_bad_input(self):
         nowhere = self.folder / "nowhere"
