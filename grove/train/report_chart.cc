@@ -86,6 +86,10 @@ std::vector<double> LogTicks(const Range& range) {
   return ticks;
 }
 
+std::string StyleClass(size_t style) {
+  return fmt::format("s{}{}", style % kSeriesStyles, style / kSeriesStyles % 2 == 1 ? " dashed" : "");
+}
+
 class Plot {
  public:
   explicit Plot(const Chart& chart) : chart_(chart) {
@@ -100,6 +104,7 @@ class Plot {
       }
     }
     if (chart.from_zero && !chart.log_y) y_.Add(0);
+    if (chart.from_zero && y_.high == 0 && y_.low == 0) y_.high = 1;
     x_.Widen();
     y_.Widen();
     const double margin = 0.03 * (y_.high - y_.low);
@@ -117,14 +122,27 @@ class Plot {
         EscapeHtml(chart_.title), kWidth, kHeight, x_.low, x_.high, y_.low, y_.high, chart_.log_y ? 1 : 0,
         EscapeHtml(chart_.x_label), kLeft, kTop, kRight, kBottom);
     AppendAxes(out);
+    // An inner SVG cuts off what lies outside the frame; its coordinates are the outer one's.
+    out += fmt::format("<svg x=\"{0}\" y=\"{1}\" width=\"{2}\" height=\"{3}\" viewBox=\"{0} {1} {2} {3}\">\n",
+                       kLeft - 2, kTop - 2, kRight - kLeft + 4, kBottom - kTop + 4);
     for (size_t i = 0; i < lines_.size(); ++i) AppendLine(i, out);
-    return out + "<line class=\"cursor\" y1=\"14\" y2=\"254\"/></svg></figure>\n";
+    out += fmt::format("<line class=\"cursor\" y1=\"{}\" y2=\"{}\"/></svg></svg>", kTop, kBottom);
+    return out + (chart_.legend ? Legend() : "") + "</figure>\n";
   }
 
  private:
   double Scaled(double y) const { return chart_.log_y ? std::log10(y) : y; }
   double PixelX(double x) const { return kLeft + x_.Share(x) * (kRight - kLeft); }
   double PixelY(double scaled) const { return kBottom - y_.Share(scaled) * (kBottom - kTop); }
+
+  std::string Legend() const {
+    std::string out = "<div class=\"legend\">";
+    for (size_t i = 0; i < lines_.size(); ++i) {
+      if (lines_[i].empty()) continue;
+      out += "<span>" + KeyHtml(chart_.series[i].style) + EscapeHtml(chart_.series[i].name) + "</span> ";
+    }
+    return out + "</div>";
+  }
 
   void AppendAxes(std::string& out) const {
     for (const double tick : chart_.log_y ? LogTicks(y_) : Ticks(y_, 5)) {
@@ -149,8 +167,7 @@ class Plot {
     const auto& line = lines_[i];
     const Series& series = chart_.series[i];
     if (line.empty()) return;
-    const std::string style =
-        fmt::format("s{}{}", series.style % kSeriesStyles, series.style / kSeriesStyles % 2 == 1 ? " dashed" : "");
+    const std::string style = StyleClass(series.style);
     // A single point has no line: a dot.
     if (line.size() == 1 && PixelY(Scaled(line[0].second)) >= kTop) {
       out += fmt::format("<circle class=\"{}\" r=\"3\" cx=\"{:.2f}\" cy=\"{:.2f}\"/>", style, PixelX(line[0].first),
@@ -171,6 +188,8 @@ class Plot {
 }  // namespace
 
 std::string ChartSvg(const Chart& chart) { return Plot(chart).Svg(); }
+
+std::string KeyHtml(size_t style) { return fmt::format("<span class=\"key {}\"></span>", StyleClass(style)); }
 
 std::string EscapeHtml(std::string_view text) {
   std::string out;

@@ -26,6 +26,7 @@ struct Chart {
   // The y axis ends at the largest value right of this share of the x axis: a loss falls so far in its first steps that
   // nothing else would show. What lies above is cut off.
   double settle_share = 0;
+  bool legend = false;  // below the chart; not needed for colors of runs, which the page explains once
   std::vector<Series> series{};
 };
 
@@ -34,6 +35,7 @@ constexpr size_t kSeriesStyles = 8;
 // Empty if no series has a point that can be drawn.
 std::string ChartSvg(const Chart& chart);
 
+std::string KeyHtml(size_t style);  // the swatch of a color
 std::string EscapeHtml(std::string_view text);
 std::string ShortNumber(double value);  // 1234567 -> "1.23M", 0.01234 -> "0.0123"
 

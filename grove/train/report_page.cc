@@ -24,11 +24,12 @@ h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2.2rem } p { max-w
   border-bottom: 1px solid var(--line); white-space: nowrap } th { font-weight: 500 } .left { text-align: left }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(24rem, 1fr)); gap: 1rem } figure { margin: 0;
   background: var(--box); border-radius: .4rem; padding: .6rem } figcaption { font-weight: 500 }
-svg { display: block; width: 100% } svg text { fill: var(--soft); font-size: 12px } .grid { stroke: var(--line) }
+svg.chart { display: block; width: 100% } svg text { fill: var(--soft); font-size: 12px } .grid { stroke: var(--line) }
 polyline { fill: none; stroke-width: 1.6; stroke-linejoin: round } .dashed { stroke-dasharray: 5 3 }
 .cursor { stroke: var(--soft); visibility: hidden } circle { stroke: none }
 .key { display: inline-block; width: 1.1rem; border-top: 3px solid; margin-right: .5rem; vertical-align: middle }
-.key.dashed { border-top-style: dashed } .legend span { margin-right: 1.2rem; white-space: nowrap }
+.key.dashed { border-top-style: dashed } .legend > span { margin-right: 1.2rem; white-space: nowrap }
+div.legend { color: var(--soft); font-size: 12px }
 #tip { position: fixed; visibility: hidden; pointer-events: none; background: var(--page); border: 1px solid var(--line);
   border-radius: .3rem; padding: .35rem .6rem; font-size: 13px; white-space: pre; box-shadow: 0 2px 8px #0004 }
 summary { cursor: pointer; padding: .3rem 0 }
@@ -84,7 +85,7 @@ std::string SummaryTable(const std::vector<RunSummary>& summaries) {
   std::string out = "<div class=\"wide\"><table>\n";
   out += Row("th",
              {"run", "feedforward", "parameters", "active neurons", "stored neurons", "tokens", "time", "tokens/s",
-              "loss", "validation loss", "recovered share", "state"},
+              "loss", "validation loss", "recovered share"},
              2);
   for (size_t i = 0; i < summaries.size(); ++i) {
     const RunSummary& run = summaries[i];
@@ -92,10 +93,10 @@ std::string SummaryTable(const std::vector<RunSummary>& summaries) {
     const auto parameters = run.parameters ? ShortNumber(static_cast<double>(*run.parameters)) : "–";
     const auto speed = run.tokens_per_second ? ShortNumber(*run.tokens_per_second) : "–";
     out += Row("td",
-               {KeyHtml(i) + EscapeHtml(run.name), EscapeHtml(run.kind), parameters, OrDash(run.active_neurons, "{}"),
-                OrDash(run.stored_neurons, "{}"), ShortNumber(run.tokens), TimeText(run.seconds), speed,
-                OrDash(run.loss, "{:.4f}"), OrDash(run.validation_loss, "{:.4f}"), OrDash(recovered, "{:.0f} %"),
-                run.finished ? "finished" : "unfinished"},
+               {KeyHtml(i) + EscapeHtml(run.name) + (run.finished ? "" : " (unfinished)"), EscapeHtml(run.kind),
+                parameters, OrDash(run.active_neurons, "{}"), OrDash(run.stored_neurons, "{}"), ShortNumber(run.tokens),
+                TimeText(run.seconds), speed, OrDash(run.loss, "{:.4f}"), OrDash(run.validation_loss, "{:.4f}"),
+                OrDash(recovered, "{:.0f} %")},
                2);
   }
   out +=
@@ -111,12 +112,25 @@ std::string SummaryTable(const std::vector<RunSummary>& summaries) {
   return out + "</p>\n";
 }
 
-enum class Axis { kTokens, kMinutes };
+enum class Axis { kTokens, kTime };
+
+// Minutes, or hours where a run took many.
+struct TimeUnit {
+  explicit TimeUnit(const std::vector<RunHistory>& runs) {
+    for (const RunHistory& run : runs) {
+      if (!run.steps.empty() && run.steps.back().at.seconds > 3 * 3600) *this = {"hours", 3600};
+    }
+  }
+  TimeUnit(const char* unit_name, double unit_seconds) : name(unit_name), seconds(unit_seconds) {}
+  const char* name = "minutes";
+  double seconds = 60;
+};
 
 Chart StepChart(const std::vector<RunHistory>& runs, const char* title, const char* figure, bool validation,
                 Axis axis) {
+  const TimeUnit unit(runs);
   Chart chart{.title = title,
-              .x_label = axis == Axis::kTokens ? "tokens" : "minutes",
+              .x_label = axis == Axis::kTokens ? "tokens" : unit.name,
               .y_label = "",
               .log_y = true,
               .settle_share = 0.1};
@@ -125,7 +139,8 @@ Chart StepChart(const std::vector<RunHistory>& runs, const char* title, const ch
     for (const LoggedStep& step : validation ? runs[i].validations : runs[i].steps) {
       const auto found = step.figures.find(figure);
       if (found == step.figures.end()) continue;
-      series.points.emplace_back(axis == Axis::kTokens ? step.at.tokens : step.at.seconds / 60, found->second);
+      series.points.emplace_back(axis == Axis::kTokens ? step.at.tokens : step.at.seconds / unit.seconds,
+                                 found->second);
     }
     chart.series.push_back(std::move(series));
   }
@@ -135,9 +150,9 @@ Chart StepChart(const std::vector<RunHistory>& runs, const char* title, const ch
 std::string LossCharts(const std::vector<RunHistory>& runs) {
   std::string out = "<h2>Loss</h2>\n" + LegendHtml(runs) + "<div class=\"charts\">\n";
   out += ChartSvg(StepChart(runs, "Validation loss against tokens", "loss", true, Axis::kTokens));
-  out += ChartSvg(StepChart(runs, "Validation loss against time", "loss", true, Axis::kMinutes));
+  out += ChartSvg(StepChart(runs, "Validation loss against time", "loss", true, Axis::kTime));
   out += ChartSvg(StepChart(runs, "Training loss against tokens", "loss", false, Axis::kTokens));
-  out += ChartSvg(StepChart(runs, "Training loss against time", "loss", false, Axis::kMinutes));
+  out += ChartSvg(StepChart(runs, "Training loss against time", "loss", false, Axis::kTime));
   out += ChartSvg(StepChart(runs, "Gradient norm before clipping", "gradient_norm", false, Axis::kTokens));
   out += ChartSvg(StepChart(runs, "Tokens per second", "tokens_per_second", false, Axis::kTokens));
   return out +

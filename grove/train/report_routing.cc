@@ -75,6 +75,7 @@ std::string Comparison(const std::vector<RunHistory>& runs, Chart chart,
 // One line per level, each the mean over the run's layers.
 std::string ByLevel(const RunHistory& run, Chart chart, const std::string& column) {
   chart.x_label = "tokens";
+  chart.legend = true;
   size_t levels = 0;
   for (const LoggedRouting& routing : run.routings) {
     for (const LoggedLayer& layer : routing.layers) levels = std::max(levels, Column(layer, column).size());
@@ -90,6 +91,7 @@ std::string ByLevel(const RunHistory& run, Chart chart, const std::string& colum
 // One line per layer of the model.
 std::string ByLayer(const RunHistory& run, Chart chart, const std::function<double(const LoggedLayer&)>& of) {
   chart.x_label = "tokens";
+  chart.legend = true;
   std::vector<int64_t> layers;
   for (const LoggedRouting& routing : run.routings) {
     for (const LoggedLayer& layer : routing.layers) {
@@ -127,11 +129,6 @@ std::string Details(const RunHistory& run, size_t number) {
 }
 
 }  // namespace
-
-std::string KeyHtml(size_t style) {
-  return fmt::format("<span class=\"key s{}{}\"></span>", style % kSeriesStyles,
-                     style / kSeriesStyles % 2 == 1 ? " dashed" : "");
-}
 
 std::string LegendHtml(const std::vector<RunHistory>& runs) {
   std::string out = "<p class=\"legend\">";

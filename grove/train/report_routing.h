@@ -16,7 +16,6 @@ namespace grove::train {
 // Empty if no run logged its routing.
 std::string RoutingSection(const std::vector<RunHistory>& runs);
 
-std::string KeyHtml(size_t style);  // the swatch of a color
 std::string LegendHtml(const std::vector<RunHistory>& runs);
 
 }  // namespace grove::train
