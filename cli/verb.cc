@@ -3,6 +3,7 @@
 #include "cli/verb.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>  // join
 #include <unistd.h>
 
 #include <algorithm>

@@ -4,8 +4,10 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "grove/base/check.h"
+#include "grove/nn/fused_ops.h"
 
 namespace grove::nn {
 namespace {
@@ -96,8 +98,9 @@ Attention::Attention(const ModelConfig& config) : heads_(config.heads), dropout_
 torch::Tensor Attention::Forward(const torch::Tensor& h, const torch::Tensor& mask) {
   const int64_t batch = h.size(0), length = h.size(1), width = h.size(2), head_width = width / heads_;
   // The product's rows are grouped by head: head 0's q, k, v, then head 1's, ...
-  const torch::Tensor qkv = query_key_value_->forward(h).view({batch, length, heads_, 3, head_width});
-  const auto part = [&](int64_t i) { return qkv.select(3, i).transpose(1, 2); };  // [batch, heads, length, head_width]
+  // unbind, not three selects: its gradient is one pass over all three.
+  const auto qkv = query_key_value_->forward(h).view({batch, length, heads_, 3, head_width}).unbind(3);
+  const auto part = [&](size_t i) { return qkv[i].transpose(1, 2); };  // [batch, heads, length, head_width]
   const torch::Tensor mixed =
       ScaledDotProductAttention(part(0), part(1), part(2), mask, 1.0 / std::sqrt(static_cast<double>(head_width)),
                                 is_training() ? dropout_ : 0.0);
@@ -113,13 +116,15 @@ Block::Block(const ModelConfig& config, const ModuleOptions& options) : dropout_
   register_module("ffn", feed_forward_);
 }
 
-FeedForward::Output Block::Forward(const torch::Tensor& h, const torch::Tensor& mask, ForwardTrace* trace) {
-  const torch::Tensor attended = h + Dropout(attention_->Forward(norm1_->forward(h), mask), dropout_, is_training());
-  if (!feed_forward_) return {attended, {}};
-  const torch::Tensor x = norm2_->forward(attended).flatten(0, 1);
+Block::Output Block::Forward(const Stream& stream, const torch::Tensor& mask, ForwardTrace* trace) {
+  const Residual before = AddNorm(stream.h, stream.delta, norm1_);
+  const torch::Tensor attended = Dropout(attention_->Forward(before.normalized, mask), dropout_, is_training());
+  if (!feed_forward_) return {{before.sum, attended}, {}};
+  const Residual between = AddNorm(before.sum, attended, norm2_);
+  const torch::Tensor x = between.normalized.flatten(0, 1);
   const FeedForward::Output out = feed_forward_->Forward(x);
   if (trace != nullptr) trace->AddFeedForward(x, out.y);
-  return {attended + Dropout(out.y.view_as(attended), dropout_, is_training()), out.regularizer};
+  return {{between.sum, Dropout(out.y.view_as(between.sum), dropout_, is_training())}, out.regularizer};
 }
 
 Encoder::Encoder(const ModelConfig& config, const ModuleOptions& options) {
@@ -133,14 +138,18 @@ Encoder::Encoder(const ModelConfig& config, const ModuleOptions& options) {
 
 EncoderOutput Encoder::Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask, ForwardTrace* trace) {
   const torch::Tensor mask = AdditiveMask(attention_mask);
-  EncoderOutput out{embedding_->Forward(ids), {}};
+  EncoderOutput out;
+  Stream stream{embedding_->Forward(ids), {}};
   for (const std::shared_ptr<Block>& block : blocks_) {
-    const FeedForward::Output step = block->Forward(out.hidden, mask, trace);
-    out.hidden = step.y;
-    if (trace != nullptr) trace->hidden.push_back(step.y);
+    Block::Output step = block->Forward(stream, mask, trace);
+    stream = std::move(step.stream);
+    if (trace != nullptr) {
+      stream = {stream.Value(), {}};
+      trace->hidden.push_back(stream.h);
+    }
     out.AddRegularizer(step.regularizer);
   }
-  if (!final_norm_.is_empty()) out.hidden = final_norm_->forward(out.hidden);
+  out.hidden = final_norm_.is_empty() ? stream.Value() : AddNorm(stream.h, stream.delta, final_norm_).normalized;
   return out;
 }
 

@@ -58,10 +58,22 @@ struct ForwardTrace {
   }
 };
 
+// The residual stream between blocks: its value is h + delta, and that sum is left to the norm that comes next
+// (fused_ops.h: one pass over memory instead of two).
+struct Stream {
+  torch::Tensor h;      // [batch, length, width]
+  torch::Tensor delta;  // the same, or undefined
+  torch::Tensor Value() const { return delta.defined() ? h + delta : h; }
+};
+
 class Block final : public torch::nn::Module {
  public:
   Block(const ModelConfig& config, const ModuleOptions& options);
-  FeedForward::Output Forward(const torch::Tensor& h, const torch::Tensor& mask, ForwardTrace* trace = nullptr);
+  struct Output {
+    Stream stream;
+    torch::Tensor regularizer;  // of the feedforward layer
+  };
+  Output Forward(const Stream& stream, const torch::Tensor& mask, ForwardTrace* trace = nullptr);
   const std::shared_ptr<FeedForward>& feed_forward() const { return feed_forward_; }
 
  private:

@@ -2,7 +2,7 @@
 // Copyright 2026 The Grove Authors.
 #include "grove/nn/heads.h"
 
-#include <algorithm>
+#include "grove/nn/fused_ops.h"
 
 namespace grove::nn {
 
@@ -26,10 +26,7 @@ MaskedLm::Loss MaskedLm::ComputeLoss(const torch::Tensor& ids, const torch::Tens
                                      const torch::Tensor& positions, const torch::Tensor& labels) {
   const EncoderOutput out = encoder_->Forward(ids, attention_mask);
   const torch::Tensor logits = Decode(out.hidden.flatten(0, 1).index_select(0, positions));
-  // The mean as a sum: over no words it is 0 and not 0 / 0.
-  const torch::Tensor sum =
-      torch::cross_entropy_loss(logits.to(torch::kFloat), labels, /*weight=*/{}, at::Reduction::Sum);
-  return {sum / static_cast<double>(std::max<int64_t>(labels.size(0), 1)), out.regularizer};
+  return {MeanCrossEntropy(logits, labels), out.regularizer};
 }
 
 EncoderOutput MaskedLm::Encode(const TextInput& input, ForwardTrace* trace) {

@@ -28,6 +28,15 @@ inline torch::Tensor ScaledDotProductAttention(const torch::Tensor& q, const tor
 #endif
 }
 
+// Is bf16 autocast of CUDA operations on?
+inline bool Autocasting() {
+#if TORCH_VERSION_MAJOR >= 2
+  return at::autocast::is_autocast_enabled(at::kCUDA);
+#else
+  return at::autocast::is_enabled();
+#endif
+}
+
 // bf16 autocast of CUDA operations while this object lives; a no-op when `enabled` is false.
 class AutocastScope {
  public:

@@ -127,6 +127,9 @@ torch::Tensor AdamW::Step(double rate, const std::vector<UnitUse>& use) {
 }
 
 void AdamW::StepShared(double rate) {
+#if TORCH_VERSION_MAJOR >= 2
+  if (parameters_.is_cuda()) return FusedStepShared(rate);
+#endif
   const double correction1 = 1.0 - std::pow(options_.beta1, static_cast<double>(steps_));
   const double correction2 = 1.0 - std::pow(options_.beta2, static_cast<double>(steps_));
   const auto shared = [this](const torch::Tensor& buffer) { return buffer.narrow(0, 0, shared_); };
@@ -138,6 +141,24 @@ void AdamW::StepShared(double rate) {
   parameters.narrow(0, 0, decayed_).mul_(1.0 - rate * options_.weight_decay);
   parameters.addcdiv_(first, denominator, -rate / correction1);
 }
+
+#if TORCH_VERSION_MAJOR >= 2
+// The same update in one pass over memory.
+void AdamW::FusedStepShared(double rate) {
+  const torch::Tensor step = torch::full({}, static_cast<float>(steps_), parameters_.options());
+  const auto update = [&](int64_t offset, int64_t count, double weight_decay) {
+    if (count == 0) return;
+    const auto part = [&](const torch::Tensor& buffer) {
+      return std::vector<torch::Tensor>{buffer.narrow(0, offset, count)};
+    };
+    at::_fused_adamw_(part(parameters_), part(gradients_), part(first_), part(second_), {}, {step}, rate,
+                      options_.beta1, options_.beta2, weight_decay, options_.epsilon, /*amsgrad=*/false,
+                      /*maximize=*/false);
+  };
+  update(0, decayed_, options_.weight_decay);
+  update(decayed_, shared_ - decayed_, 0.0);
+}
+#endif
 
 std::map<std::string, AdamW::Moments> AdamW::moments() const {
   std::map<std::string, Moments> moments;

@@ -63,6 +63,7 @@ class AdamW {
   void PlaceUnits(torch::nn::Module& model);
   void PointAtBuffers(torch::nn::Module& model, const torch::Tensor& gradients) const;
   void StepShared(double rate);
+  void FusedStepShared(double rate);  // on a GPU
 
   AdamWOptions options_;
   int64_t steps_ = 0;

@@ -3,6 +3,7 @@
 #include "grove/train/glue_tasks.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>  // join
 
 #include <algorithm>
 #include <cctype>

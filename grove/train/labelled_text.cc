@@ -3,6 +3,7 @@
 #include "grove/train/labelled_text.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>  // join
 
 #include <algorithm>
 #include <nlohmann/json.hpp>

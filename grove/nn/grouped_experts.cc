@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/nn/grouped_experts.h"
+
+#include "grove/base/check.h"
+
+#if defined(GROVE_CUDA) && TORCH_VERSION_MAJOR >= 2
+#define GROVE_GROUPED_EXPERTS
+#include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "grove/nn/cuda/expert_kernels.h"
+#endif
+
+namespace grove::nn {
+
+#ifdef GROVE_GROUPED_EXPERTS
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+cudaStream_t Stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
+
+__nv_bfloat16* Bf16(const torch::Tensor& t) { return static_cast<__nv_bfloat16*>(t.data_ptr()); }
+const int64_t* Whole(const torch::Tensor& t) { return t.data_ptr<int64_t>(); }
+
+// The visits in expert order. A slot is token x paths + path.
+struct ExpertOrder {
+  torch::Tensor slot;    // [visits] int64, the slot of each row
+  torch::Tensor row_of;  // [visits] int64, the row of each slot
+  torch::Tensor ends;    // [experts] int32, where each expert's rows end
+};
+
+ExpertOrder SortVisits(const torch::Tensor& chosen, int64_t experts) {
+  const auto [sorted, slot] = chosen.flatten().to(torch::kInt).sort(/*stable=*/true, 0, /*descending=*/false);
+  const torch::Tensor row_of = torch::empty_like(slot).scatter_(0, slot, torch::arange(slot.numel(), slot.options()));
+  const torch::Tensor all = torch::arange(experts, sorted.options());
+  return {slot, row_of, torch::searchsorted(sorted, all, /*out_int32=*/true, /*right=*/true)};
+}
+
+torch::Tensor Gather(const torch::Tensor& x, const torch::Tensor& slot, int64_t paths, bool with_one) {
+  const int64_t rows = slot.numel(), width = x.size(1);
+  const torch::Tensor out = torch::empty({rows, width + (with_one ? cuda::kExtra : 0)}, x.options());
+  cuda::GatherRows(Bf16(x), Whole(slot), rows, width, paths, with_one, Bf16(out), Stream());
+  return out;
+}
+
+torch::Tensor Combine(const torch::Tensor& rows, const torch::Tensor& row_of, int64_t paths, int64_t width) {
+  const int64_t tokens = row_of.numel() / paths;
+  const torch::Tensor y = torch::empty({tokens, width}, rows.options());
+  cuda::CombineRows(Bf16(rows), Whole(row_of), tokens, paths, width, rows.size(1), Bf16(y), Stream());
+  return y;
+}
+
+// Weights with the bias as one more row, and zero rows for the alignment: [experts, in + kExtra, out], bf16.
+torch::Tensor WithBias(const torch::Tensor& w, const torch::Tensor& b) {
+  const torch::Tensor zeros = torch::zeros({w.size(0), cuda::kExtra - 1, w.size(2)}, w.options());
+  return torch::cat({w, b.unsqueeze(1), zeros}, 1).to(torch::kBFloat16);
+}
+
+// Takes weights that already hold their biases, so that their gradients come out of the same products.
+class GroupedExpertsFunction : public torch::autograd::Function<GroupedExpertsFunction> {
+ public:
+  static torch::Tensor forward(AutogradContext* context, const torch::Tensor& x, const torch::Tensor& chosen,
+                               const torch::Tensor& gates, const torch::Tensor& w1, const torch::Tensor& w2,
+                               int64_t activation) {
+    const int64_t paths = chosen.size(1), hidden = w1.size(2);
+    const ExpertOrder order = SortVisits(chosen, w1.size(0));
+    const torch::Tensor in = Gather(x, order.slot, paths, /*with_one=*/true);
+    const torch::Tensor h = at::_grouped_mm(in, w1, order.ends);
+    const torch::Tensor gated = torch::empty({h.size(0), hidden + cuda::kExtra}, h.options());
+    cuda::ActivateAndGate(Bf16(h), gates.data_ptr<float>(), Whole(order.slot), h.size(0), hidden,
+                          static_cast<cuda::ExpertActivation>(activation), Bf16(gated), Stream());
+    const torch::Tensor out = at::_grouped_mm(gated, w2, order.ends);
+    context->saved_data["activation"] = activation;
+    context->save_for_backward({in, h, gated, gates, w1, w2, order.slot, order.row_of, order.ends});
+    return Combine(out, order.row_of, paths, w2.size(2));
+  }
+
+  static variable_list backward(AutogradContext* context, variable_list gradients) {
+    const variable_list saved = context->get_saved_variables();
+    const torch::Tensor &in = saved[0], &h = saved[1], &gated = saved[2], &gates = saved[3], &w1 = saved[4],
+                        &w2 = saved[5], &slot = saved[6], &row_of = saved[7], &ends = saved[8];
+    const int64_t paths = gates.size(1), hidden = h.size(1), width = in.size(1) - cuda::kExtra;
+    const torch::Tensor dy = gradients[0].to(torch::kBFloat16).contiguous();
+    const torch::Tensor d_out = Gather(dy, slot, paths, /*with_one=*/false);
+    const torch::Tensor d_gated = at::_grouped_mm(d_out, w2.transpose(1, 2), ends);
+    const torch::Tensor d_w2 = at::_grouped_mm(gated.t(), d_out, ends);
+    const torch::Tensor d_h = torch::empty_like(h), d_gates = torch::empty_like(gates);
+    cuda::ActivateAndGateBackward(Bf16(h), gates.data_ptr<float>(), Whole(slot), Bf16(d_gated), h.size(0), hidden,
+                                  static_cast<cuda::ExpertActivation>(context->saved_data["activation"].toInt()),
+                                  Bf16(d_h), d_gates.data_ptr<float>(), Stream());
+    const torch::Tensor d_w1 = at::_grouped_mm(in.t(), d_h, ends);
+    const torch::Tensor d_in = at::_grouped_mm(d_h, w1.transpose(1, 2), ends);
+    return {Combine(d_in, row_of, paths, width), {}, d_gates, d_w1, d_w2, {}};
+  }
+};
+
+}  // namespace
+
+bool CanGroupExperts(const torch::Tensor& x, const ExpertWeights& weights) {
+  const auto fits = [](int64_t size) { return size % 8 == 0; };
+  return x.is_cuda() && Autocasting() && x.size(0) > 0 && fits(weights.w1s.size(1)) && fits(weights.w1s.size(2)) &&
+         fits(weights.w2s.size(2)) && at::cuda::getCurrentDeviceProperties()->major >= 9;
+}
+
+torch::Tensor GroupedExperts(const torch::Tensor& x, const torch::Tensor& chosen, const torch::Tensor& gates,
+                             const ExpertWeights& weights, Activation activation) {
+  const auto kind = activation == Activation::kRelu ? cuda::ExpertActivation::kRelu : cuda::ExpertActivation::kGelu;
+  return GroupedExpertsFunction::apply(x.to(torch::kBFloat16).contiguous(), chosen.contiguous(),
+                                       gates.to(torch::kFloat).contiguous(), WithBias(weights.w1s, weights.b1s),
+                                       WithBias(weights.w2s, weights.b2s), static_cast<int64_t>(kind));
+}
+
+#else
+
+bool CanGroupExperts(const torch::Tensor&, const ExpertWeights&) { return false; }
+
+torch::Tensor GroupedExperts(const torch::Tensor&, const torch::Tensor&, const torch::Tensor&, const ExpertWeights&,
+                             Activation) {
+  GROVE_CHECK(!"CanGroupExperts() was asked first");
+  return {};
+}
+
+#endif
+
+}  // namespace grove::nn
