@@ -148,8 +148,7 @@ class Packer {
   void Clear() const {
     if (!prepared_) return;
     RemoveShards();
-    std::error_code error;
-    if (folder_is_new_) std::filesystem::remove_all(options_.output, error);
+    if (folder_is_new_) (void)RemoveFolder(options_.output);
   }
 
   void RemoveShards() const {

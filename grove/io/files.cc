@@ -3,6 +3,7 @@
 #include "grove/io/files.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -180,6 +181,13 @@ Status WriteTextFile(const std::string& path, std::string_view text) {
   GROVE_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
   GROVE_RETURN_IF_ERROR(file.Write(text));
   return file.Commit();
+}
+
+Status RemoveFolder(const std::string& path) {
+  const auto remove_entry = [](const char* entry, const struct stat*, int, struct FTW*) { return remove(entry); };
+  constexpr int kOpenFolders = 16;
+  if (nftw(path.c_str(), remove_entry, kOpenFolders, FTW_DEPTH | FTW_PHYS) == 0 || errno == ENOENT) return Ok{};
+  return SystemError("remove", path, errno);
 }
 
 }  // namespace grove

@@ -56,4 +56,9 @@ void RemoveTemporaryFiles();
 
 Status WriteTextFile(const std::string& path, std::string_view text);
 
+// Removes a folder and all that is in it; links in it are removed, not followed. One that does not exist is no error.
+// (Not std::filesystem::remove_all: where LibTorch is the wheel, its libraries shadow half of it with an older build,
+// and the call crashes.)
+Status RemoveFolder(const std::string& path);
+
 }  // namespace grove

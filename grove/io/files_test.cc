@@ -69,6 +69,19 @@ TEST_F(FilesTest, FailedWriteLeavesTheOldFile) {
   EXPECT_EQ(FilesInFolder(), 1u);
 }
 
+TEST_F(FilesTest, AFolderIsRemovedAndWhatItsLinksNameIsKept) {
+  const std::string tree = folder_.path() + "/tree";
+  ASSERT_TRUE(WriteTextFile(path_, "kept").ok());
+  std::filesystem::create_directories(tree + "/a/b");
+  ASSERT_TRUE(WriteTextFile(tree + "/a/b/file", "gone").ok());
+  std::filesystem::create_symlink(path_, tree + "/link");
+  std::filesystem::create_directory_symlink(folder_.path(), tree + "/a/up");
+  EXPECT_TRUE(RemoveFolder(tree).ok());
+  EXPECT_FALSE(std::filesystem::exists(tree));
+  EXPECT_EQ(ReadTextFile(path_).value(), "kept");
+  EXPECT_TRUE(RemoveFolder(tree).ok());  // is gone already
+}
+
 TEST_F(FilesTest, ErrorsNameThePath) {
   const Error missing = MappedFile::Open(path_).error();
   EXPECT_EQ(missing.code(), ErrorCode::kNotFound);

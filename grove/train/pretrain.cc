@@ -278,8 +278,8 @@ Status PrepareFolder(const PretrainOptions& options, const PretrainContext& cont
   if (context.overwrite && !context.resume) {
     for (const char* name : {"config.json", "model.safetensors", "training.json"})
       fs::remove(folder + "/" + name, error);
-    fs::remove_all(checkpoints, error);
-    fs::remove_all(folder + "/tensorboard", error);
+    GROVE_RETURN_IF_ERROR(RemoveFolder(checkpoints));
+    GROVE_RETURN_IF_ERROR(RemoveFolder(folder + "/tensorboard"));
   }
   fs::create_directories(checkpoints, error);
   if (error) return Error(ErrorCode::kIo, "cannot create " + checkpoints + ": " + error.message());
