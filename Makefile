@@ -12,9 +12,10 @@ TEXT ?=
 PACKAGES := ca-certificates cmake g++ git libcli11-dev libdnnl-dev libfmt-dev libgloo-dev libgtest-dev libhwy-dev \
             libopenblas0-pthread libtorch-dev libutf8proc-dev libzstd-dev ninja-build nlohmann-json3-dev \
             ocl-icd-opencl-dev python3 zstd
-# The tests compare the tokenizer with the package `tokenizers` from PyPI.
-TEST_PACKAGES := $(PACKAGES) binutils python3-pip python3-venv
-TOKENIZERS := tokenizers>=0.15,<1
+# The tests compare with PyTorch, and with the packages `tokenizers` and `transformers` from PyPI, of which the latter must
+# be old enough for Debian's PyTorch.
+TEST_PACKAGES := $(PACKAGES) binutils python3-pip python3-torch python3-venv
+PYPI_PACKAGES := tokenizers>=0.15,<1 transformers>=4.45,<4.48 safetensors>=0.4,<1
 
 .PHONY: help demo test packages test-packages build-demo venv
 help:
@@ -38,6 +39,6 @@ packages:
 test-packages:
 	@tools/install_packages.sh $(TEST_PACKAGES)
 
-# Without a network the tests that need the package skip with a clear word.
+# Without a network the tests that need the packages skip with a clear word.
 venv:
-	@tools/install_venv.sh .venv "$(TOKENIZERS)"
+	@tools/install_venv.sh .venv $(foreach package,$(PYPI_PACKAGES),"$(package)")

@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 SKIPPED = 77  # what ctest takes for a skip
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 def path_of(variable):

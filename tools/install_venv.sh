@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# install_venv.sh FOLDER REQUIREMENT...: a Python environment with the packages that the tests compare us with. Without
-# a network it says so and leaves the rest to the tests, which skip what they cannot compare.
+# install_venv.sh FOLDER REQUIREMENT...: a Python environment with the packages that the tests compare us with, on top of
+# Debian's (PyTorch). Without a network it says so and leaves the rest to the tests, which skip what they cannot compare.
 set -eu
 
 folder=$1
@@ -12,7 +12,7 @@ if [ -x "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$*" ]; then exit 0; fi
 
 system_python=/usr/bin/python3
 [ -x "$system_python" ] || system_python=python3
-"$system_python" -m venv "$folder"
+"$system_python" -m venv --system-site-packages "$folder"
 if log=$("$python" -m pip install --quiet --disable-pip-version-check --no-input --retries 2 "$@" 2>&1 </dev/null); then
   echo "$*" >"$stamp"
 else

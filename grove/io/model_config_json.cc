@@ -58,6 +58,7 @@ void AddFeedForward(const FeedForwardConfig& layer, Json& arch) {
     case FeedForwardKind::kDense:
       arch["intermed_type"] = "ff";
       arch["intermed_size"] = layer.intermediate;
+      arch["intermed_depth"] = 0;  // without a meaning, but the published layout has it
       break;
     case FeedForwardKind::kLeafTree:
       arch["intermed_type"] = "leaf_tree";

@@ -66,7 +66,7 @@ Status SaveModel(const torch::nn::Module& model, const ModelConfig& config, cons
   const double head_width = static_cast<double>(config.width / config.heads);
   for (int64_t layer = 0; config.crammed() && layer < config.layers; ++layer) {
     tensors["encoder.layers." + std::to_string(layer) + ".attn.self_attention.norm_factor"] =
-        torch::full({}, 1.0 / std::sqrt(head_width), dtype);
+        torch::full({}, 1.0 / std::sqrt(head_width));  // fp32 always: the published classes compute with it
   }
   if (options.include_decoder && config.crammed() && config.head.kind == HeadKind::kMaskedLm) {
     tensors["decoder.weight"] = tensors.at("encoder.embedding.word_embedding.weight");
