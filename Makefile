@@ -12,10 +12,10 @@ TEXT ?=
 PACKAGES := ca-certificates cmake g++ git libcli11-dev libdnnl-dev libfmt-dev libgloo-dev libgtest-dev libhwy-dev \
             libopenblas0-pthread libtorch-dev libutf8proc-dev libzstd-dev ninja-build nlohmann-json3-dev \
             ocl-icd-opencl-dev python3 zstd
-# The tests compare with PyTorch, and with the packages `tokenizers` and `transformers` from PyPI, of which the latter must
+# The tests compare with PyTorch, and with the packages `tokenizers`, `tensorboard` and `transformers` from PyPI; the last must
 # be old enough for Debian's PyTorch.
 TEST_PACKAGES := $(PACKAGES) binutils python3-pip python3-torch python3-venv
-PYPI_PACKAGES := tokenizers>=0.15,<1 transformers>=4.45,<4.48 safetensors>=0.4,<1
+PYPI_PACKAGES := tokenizers>=0.15,<1 transformers>=4.45,<4.48 safetensors>=0.4,<1 tensorboard>=2.10,<3
 
 .PHONY: help demo test packages test-packages build-demo venv
 help:

@@ -9,6 +9,7 @@ int main(int argc, char** argv) {
   Verbs verbs;
   verbs.push_back(MakeTokenizerVerb());
   verbs.push_back(MakeDataVerb());
+  verbs.push_back(MakeBatchesVerb());
   verbs.push_back(MakePretrainVerb());
   verbs.push_back(MakeReportVerb());
   return Main(argc, argv, "grove-train", "Train encoders whose feedforward layers are trees.", verbs);

@@ -52,6 +52,7 @@ class PretrainVerb final : public Verb {
   Status Check() override {
     train::PretrainOptions options;
     GROVE_RETURN_IF_ERROR(ApplyFlags(options));
+    GROVE_RETURN_IF_ERROR(CheckShapeFlags(options));
     return config_.empty() ? train::CheckOptions(options) : Ok{};
   }
 
@@ -80,6 +81,23 @@ class PretrainVerb final : public Verb {
   }
 
  private:
+  // With --start-from the shape is that of the model named.
+  Status CheckShapeFlags(train::PretrainOptions& options) const {
+    if (options.start_from.empty()) return Ok{};
+    train::OptionList shape;
+    train::AddModelOptions(options, shape);
+    shape.push_back(*train::FindOption(train::PretrainOptionList(options), "init"));
+    for (const train::Option& option : shape) {
+      if (option.name == "length" || !flags_.Given(option.name)) continue;
+      return Error(
+          ErrorCode::kInvalidArgument,
+          fmt::format(
+              "{} cannot be given with --start-from, whose model has its shape and weights; leave one of them out",
+              train::FlagName(option)));
+    }
+    return Ok{};
+  }
+
   // A budget on the command line replaces the configuration file's, of whatever kind.
   Status ApplyFlags(train::PretrainOptions& options) const {
     if (flags_.Given("minutes") || flags_.Given("steps") || flags_.Given("tokens")) {

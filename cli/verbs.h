@@ -18,6 +18,7 @@ std::unique_ptr<Verb> MakeInfoVerb();
 std::unique_ptr<Verb> MakeTokenizeVerb();
 
 // grove-train
+std::unique_ptr<Verb> MakeBatchesVerb();
 std::unique_ptr<Verb> MakeDataVerb();
 std::unique_ptr<Verb> MakePretrainVerb();
 std::unique_ptr<Verb> MakeReportVerb();

@@ -41,7 +41,8 @@ class PackedTextTest(program.ProgramTest):
         self.packed = self.folder / "packed"
 
     def learn_vocabulary(self):
-        return self.succeed_json("tokenizer", "--text", self.text, "--vocabulary-size", "100", "--output", self.tokenizer)
+        return self.succeed_json("tokenizer", "--text", self.text, "--vocabulary-size", "100",
+                                 "--output", self.tokenizer)
 
     def pack(self):
         self.learn_vocabulary()

@@ -11,6 +11,7 @@ import time
 
 import packed_text
 import program
+import tiny_model
 
 
 def crc32c(data):
@@ -73,7 +74,7 @@ class Train(packed_text.PackedTextTest):
 
     def test_every_verb_explains_itself_with_an_example(self):
         overview = self.succeed("--help")
-        for verb in ("tokenizer", "data", "pretrain", "report"):
+        for verb in ("tokenizer", "data", "batches", "pretrain", "report"):
             self.assertIn(verb, overview)
             text = self.succeed(verb, "--help")
             self.assertIn("Example:", text)
@@ -198,6 +199,51 @@ class Train(packed_text.PackedTextTest):
         scalars, histograms = json.loads(done.stdout)
         self.assertEqual(scalars, {tag: [list(point) for point in points] for tag, points in events.items()})
         self.assertEqual(histograms, [5])
+
+    def test_batches_shows_and_writes_what_a_run_sees(self):
+        self.pack()
+        which = ("--data", self.packed, "--length", "16", "--batch", "3", "--seed", "2")
+        shown = self.succeed("batches", *which)
+        self.assertIn("batch 0:", shown)
+        self.assertIn("{[MASK] -> ", shown)
+        self.assertEqual(shown.count("[CLS]"), 3)
+        batches = self.succeed_json("batches", *which, "--count", "2")["batches"]
+        self.assertEqual([batch["number"] for batch in batches], [0, 1])
+        self.assertEqual(self.succeed_json("batches", *which, "--first", "1")["batches"][0], batches[1])
+        self.assertNotEqual(batches[0]["input_ids"], batches[1]["input_ids"])
+        self.succeed("batches", *which, "--count", "2", "--output", "batches.safetensors")
+        tensors = tiny_model.read_safetensors(self.folder / "batches.safetensors")
+        self.assertEqual(tensors["input_ids"][:2], ("I64", [2, 3, 16]))
+        written = [i for batch in batches for row in batch["input_ids"] for i in row]
+        self.assertEqual(list(tensors["input_ids"][2]), written)
+        self.assertEqual(sum(tensors["attention_mask"][2]), sum(batch["tokens"] for batch in batches))
+        labels = tensors["labels"][2]
+        for number, batch in enumerate(batches):
+            own = labels[number * 48:(number + 1) * 48]
+            self.assertEqual([i for i in range(48) if own[i] != -100], batch["positions"])
+            self.assertEqual([own[i] for i in batch["positions"]], batch["labels"])
+        self.refuse("batches", "--length", "16", code=2, names=["--data"])
+        self.refuse("batches", "--data", self.folder / "nowhere", names=["nowhere"])
+
+    def test_a_run_starts_from_a_model(self):
+        self.pack()
+        first = self.succeed_json("pretrain", "--data", self.packed, "--output", "first", "--steps", "60", *self.PRETRAIN)
+        go_on = ("pretrain", "--data", self.packed, "--batch", "8", "--threads", "1", "--device", "cpu", "--steps", "1",
+                 "--learning-rate", "1e-9")
+        second = self.succeed_json(*go_on, "--start-from", "first", "--length", "32", "--output", "second")
+        self.assertAlmostEqual(second["validation_loss"], first["validation_loss"], places=5)
+        self.assertEqual(second["feed_forward"], first["feed_forward"])
+        self.assertNotIn("layers", second["options"])
+        self.assertEqual(second["options"]["start_from"], "first")
+        shapes = [{name: shape for name, (_, shape, _) in tiny_model.read_safetensors(
+            self.folder / name / "model.safetensors").items()} for name in ("first", "second")]
+        self.assertEqual(*shapes)
+        third = (*go_on, "--output", "third", "--length", "24")
+        self.refuse(*third, "--start-from", "first", "--layers", "1", code=2, names=["--layers", "--start-from"])
+        self.refuse(*go_on, "--output", "third", "--start-from", "first", "--length", "64", names=["--length 32", "first"])
+        self.refuse(*third, "--start-from", "nowhere", names=["nowhere"])
+        tiny_model.write_model(self.folder / "other")
+        self.refuse(*third, "--start-from", "other", names=["other", "tokens", "pack the text"])
 
     def test_bad_input(self):
         nowhere = self.folder / "nowhere"

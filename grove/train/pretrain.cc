@@ -17,6 +17,7 @@
 #include "grove/nn/parameters.h"
 #include "grove/train/adamw.h"
 #include "grove/train/checkpoint.h"
+#include "grove/train/initial_model.h"
 #include "grove/train/initialization.h"
 #include "grove/train/replicas.h"
 #include "grove/train/routing_monitor.h"
@@ -93,6 +94,7 @@ class Run {
   torch::Tensor loss_sum_, norm_;  // on the device: reading them waits for it
   int64_t loss_steps_ = 0;         // summed in loss_sum_ since the last report
   double loss_ = 0;
+  double rate_ = 0;  // of the latest step
   std::optional<double> validation_loss_;
   int64_t validated_step_ = -1;
 };
@@ -118,6 +120,7 @@ Status Run::Begin() {
   }
   GROVE_RETURN_IF_ERROR(parts_.log.CutTo(log_bytes));
   if (progress_.step > 0) return Ok{};
+  if (task_.initialize) GROVE_RETURN_IF_ERROR(task_.initialize(parts_.objective->model()));
   return parts_.log.Write({{"event", "start"},
                            {"time", UnixSeconds()},
                            {"options", OptionsJson(task_.options)},
@@ -163,7 +166,8 @@ void Run::Step() {
     progress_.sequences += batch.ids.size(0);
   }
   parts_.routing.EndStep();
-  norm_ = parts_.optimizer->Step(options_.learning_rate * RateFactor(fraction), parts_.routing.use());
+  rate_ = options_.learning_rate * RateFactor(fraction);
+  norm_ = parts_.optimizer->Step(rate_, parts_.routing.use());
   parts_.optimizer->ZeroGradients();
   ++progress_.step;
   ++loss_steps_;
@@ -188,7 +192,7 @@ Status Run::ReportLoss() {
   Json line{{"event", "step"},
             {"step", progress_.step},
             {"loss", loss_},
-            {"rate", options_.learning_rate * RateFactor(fraction)},
+            {"rate", rate_},
             {"gradient_norm", norm_.item<double>()},
             {"tokens", progress_.tokens},
             {"seconds", progress_.seconds},
@@ -307,13 +311,14 @@ Result<PretrainSummary> PretrainChecked(const PretrainOptions& options, const Pr
   GROVE_ASSIGN_OR_RETURN(Compute compute, ComputeOf(options, context));
   GROVE_ASSIGN_OR_RETURN(TrainingData data, DataOf(options, compute));
   GROVE_ASSIGN_OR_RETURN(const ModelConfig config,
-                         ModelConfigOf(options, options.dropout, data.vocabulary(), data.pad_id()));
+                         InitialModelConfig(options, {data.vocabulary(), data.pad_id(), data.tokenizer_path()}));
   const nn::ModuleOptions module_options{.balance = options.balance, .hardening = options.hardening};
   PretrainOptions copy = options;
   const TrainingTask task{
       .config = config,
       .make = [&] { return std::make_shared<MaskedLmObjective>(nn::MakeTextModel(config, module_options)); },
-      .options = PretrainOptionList(copy)};
+      .initialize = [&](nn::TextModel& model) { return LoadInitialWeights(options, model); },
+      .options = RecordedOptions(copy)};
   return Train(options, context, std::move(compute), std::move(data), task);
 }
 

@@ -61,10 +61,23 @@ OptionList PretrainOptionList(PretrainOptions& o) {
       {"about", &o.about, "What this configuration is for", 0, 0, "", true},
       {"data", &o.data, "Folder of packed text, made by `grove-train data`", 0, 0, "", true},
       {"output", &o.output, "Folder for the model, the log and the checkpoints", 0, 0, "", true},
+      {"start_from", &o.start_from, "Model directory to start from: its shape and weights, not random ones", 0, 0, "",
+       true},
   };
   AddModelOptions(o, list);
   AddRecipeOptions(o, list);
   AddRunOptions(o, list);
+  return list;
+}
+
+OptionList RecordedOptions(PretrainOptions& options) {
+  OptionList list = PretrainOptionList(options);
+  if (options.start_from.empty()) return list;
+  OptionList shape;
+  AddModelOptions(options, shape);
+  std::erase_if(list, [&](const Option& option) {
+    return option.name != "length" && (option.name == "init" || FindOption(shape, option.name));
+  });
   return list;
 }
 
@@ -80,7 +93,8 @@ Status CheckOptions(const PretrainOptions& options) {
   const int budgets = (options.minutes > 0 ? 1 : 0) + (options.steps > 0 ? 1 : 0) + (options.tokens > 0 ? 1 : 0);
   if (budgets != 1) return wrong("exactly one budget must be given: --minutes, --steps or --tokens");
   if (options.batch % options.MicroBatch() != 0) return wrong("--batch must be a multiple of --micro-batch");
-  if (options.width % options.heads != 0) return wrong("--width must be a multiple of --heads");
+  if (options.start_from.empty() && options.width % options.heads != 0)
+    return wrong("--width must be a multiple of --heads");
   return Ok{};
 }
 

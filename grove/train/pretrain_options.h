@@ -16,6 +16,7 @@ namespace grove::train {
 struct PretrainOptions : ModelOptions {
   std::string about;  // a configuration file's own words about itself
   std::string data, output;
+  std::string start_from;  // model directory; its shape replaces the ModelOptions but `length`
 
   // The recipe (DESIGN.md, section 5).
   double minutes = 0;
@@ -46,6 +47,8 @@ struct PretrainOptions : ModelOptions {
 
 // Bound to `options`, which outlives the list.
 OptionList PretrainOptionList(PretrainOptions& options);
+// Those that decide what the run does: with --start-from the shape is the directory's and not that of the options.
+OptionList RecordedOptions(PretrainOptions& options);
 nlohmann::ordered_json OptionsJson(const PretrainOptions& options);
 
 // What no single option can see: exactly one budget, batch a multiple of micro_batch, the output folder named.

@@ -20,7 +20,9 @@ namespace grove::train {
 struct TrainingTask {
   ModelConfig config;                                // of the model that the run leaves
   std::function<std::shared_ptr<Objective>()> make;  // the same one at each call, on the CPU; a replica each
-  OptionList options;                                // everything that was asked for: log, checkpoints, card
+  // Fills the weights of a run that starts at step 0; empty: as made.
+  std::function<Status(nn::TextModel&)> initialize = {};
+  OptionList options;  // everything that was asked for: log, checkpoints, card
   // Entries for the card of the finished model; may be empty.
   std::function<nlohmann::ordered_json(Objective&, const std::vector<Batch>& validation)> judge = {};
 };
