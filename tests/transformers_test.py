@@ -154,6 +154,20 @@ class SmallModel(program.ProgramTest):
             torch.testing.assert_close(load(self.folder / "tuned")(**batch).logits, model(**batch).logits, rtol=0,
                                        atol=1e-6)
 
+    def test_every_pooler_with_and_without_a_dense_layer(self):
+        batch = self.batch()
+        config = json.loads((self.exported / "config.json").read_text())
+        for pooler in ("avg", "lse", "max", "zero_index"):
+            for dense in (True, False):
+                with self.subTest(f"{pooler}, dense layer: {dense}"):
+                    config["arch"]["classification_head"] |= {"pooler": pooler, "include_ff_layer": dense}
+                    (self.exported / "config.json").write_text(json.dumps(config))
+                    model = load(self.exported, transformers.AutoModelForSequenceClassification, num_labels=2)
+                    model.save_pretrained(self.folder / "classifier")
+                    with torch.no_grad():
+                        torch.testing.assert_close(self.forward(self.folder / "classifier", batch),
+                                                   model(**batch).logits, rtol=0, atol=1e-4)
+
     def test_regression_token_classification_and_the_bare_encoder(self):
         batch = self.batch()
         regression = load(self.exported, transformers.AutoModelForSequenceClassification, num_labels=1)

@@ -209,8 +209,9 @@ class LearnedPositions(nn.Module):
         self.embedding = nn.Embedding(arch["embedding"]["max_seq_length"], arch["hidden_size"])
 
     def reset_parameters(self) -> None:
-        with torch.no_grad():
-            self.embedding.weight.copy_(sinusoids(*self.embedding.weight.shape) * (2 * math.sqrt(2) * self.std))
+        if not is_loaded(self.embedding.weight):
+            with torch.no_grad():
+                self.embedding.weight.copy_(sinusoids(*self.embedding.weight.shape) * (2 * math.sqrt(2) * self.std))
 
     def forward(self, length: int) -> Tensor:
         return self.embedding.weight[:length]
@@ -343,6 +344,11 @@ class Encoder(nn.Module):
         return states
 
 
+def is_loaded(parameter: nn.Parameter) -> bool:
+    """Transformers marks what comes from a checkpoint; it guards nn.init itself, for whole parameters."""
+    return getattr(parameter, "_is_hf_initialized", False)
+
+
 def init_module(module: nn.Module, std: float) -> None:
     """Fresh weights for one module (nn.Module.apply: children first, so that a layer's own scheme comes last)."""
     if isinstance(module, nn.Linear):
@@ -351,7 +357,7 @@ def init_module(module: nn.Module, std: float) -> None:
             nn.init.zeros_(module.bias)
     elif isinstance(module, nn.Embedding):
         nn.init.normal_(module.weight, 0.0, std)
-        if module.padding_idx is not None:
+        if module.padding_idx is not None and not is_loaded(module.weight):
             nn.init.zeros_(module.weight[module.padding_idx])
     elif isinstance(module, nn.LayerNorm):
         nn.init.ones_(module.weight)

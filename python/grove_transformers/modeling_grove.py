@@ -113,7 +113,8 @@ class ScriptableLMForPreTraining(HeadModel):
 
 
 class Pooler(nn.Module):
-    """[batch, length, width] -> [batch, pooled]. As in the reference, pooling runs over padding too."""
+    """[batch, length, width] -> [batch, pooled]. As in the reference, pooling runs over padding too, and tanh follows
+    whether there is a dense layer or not."""
 
     def __init__(self, config: GroveConfig) -> None:
         super().__init__()
@@ -133,7 +134,7 @@ class Pooler(nn.Module):
             pooled = hidden.logsumexp(dim=1)
         else:
             pooled = hidden[:, 0]
-        return torch.tanh(self.dense(pooled)) if self.dense is not None else pooled
+        return torch.tanh(self.dense(pooled) if self.dense is not None else pooled)
 
 
 class ScriptableLMForSequenceClassification(HeadModel):

@@ -8,7 +8,7 @@ losses are PyTorch's own.
     grove-train batches --data packed --length 32 --batch 8 --count 10 --output batches.safetensors
     reference.py --start-from model --batches batches.safetensors --recipe '{"steps": 10, "learning_rate": 1e-3}'
 
-prints a line of JSON per step. `--start-from` is a model directory; `grove-train pretrain --start-from` starts from the same.
+prints a line of JSON per step. `--start-from` is a model directory, as it is for `grove-train pretrain`.
 """
 
 from __future__ import annotations
