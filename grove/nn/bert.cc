@@ -84,7 +84,7 @@ class DenseWithBias final : public FeedForward {
 
 class BertLayer final : public Module {
  public:
-  BertLayer(const ModelConfig& config, const ModuleOptions& options)
+  BertLayer(const ModelConfig& config, int64_t index, const ModuleOptions& options)
       : heads_(config.heads),
         hidden_dropout_(config.hidden_dropout),
         attention_dropout_(config.attention_dropout),
@@ -98,14 +98,15 @@ class BertLayer final : public Module {
     value_ = square(names.value);
     attention_out_ = square(names.attention_out);
     attention_norm_ = RegisterAt(*this, names.attention_norm, MakeNorm(config));
-    if (config.feed_forward.kind == FeedForwardKind::kNone) return;
-    if (config.feed_forward.kind == FeedForwardKind::kDense) {
+    const FeedForwardConfig& layer = config.FeedForwardOf(index);
+    if (layer.kind == FeedForwardKind::kNone) return;
+    if (layer.kind == FeedForwardKind::kDense) {
       const auto dense = std::make_shared<DenseWithBias>(config);
       RegisterAt(*this, names.in, dense->in());
       RegisterAt(*this, names.out, dense->out());
       feed_forward_ = dense;
     } else {
-      feed_forward_ = MakeFeedForward({config.feed_forward, config.width, config.init_std, options});
+      feed_forward_ = MakeFeedForward({layer, config.width, config.init_std, options, index});
       register_module(names.tree, feed_forward_);
     }
     norm_ = RegisterAt(*this, names.norm, MakeNorm(config));
@@ -161,7 +162,7 @@ Bert::Bert(const ModelConfig& config, const ModuleOptions& options) : config_(co
   const char* folder = config.family == ModelFamily::kBert ? "encoder.layer." : "transformer.layer.";
   for (int64_t i = 0; i < config.layers; ++i) {
     layers_.push_back(
-        RegisterAt(*this, Base(folder + std::to_string(i)), std::make_shared<BertLayer>(config, options)));
+        RegisterAt(*this, Base(folder + std::to_string(i)), std::make_shared<BertLayer>(config, i, options)));
   }
   MakeHead();
 }

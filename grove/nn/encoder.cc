@@ -107,10 +107,10 @@ torch::Tensor Attention::Forward(const torch::Tensor& h, const torch::Tensor& ma
   return dense_->forward(mixed.transpose(1, 2).reshape({batch, length, width}));
 }
 
-Block::Block(const ModelConfig& config, const ModuleOptions& options) : dropout_(config.hidden_dropout) {
+Block::Block(const ModelConfig& config, int64_t index, const ModuleOptions& options) : dropout_(config.hidden_dropout) {
   norm1_ = register_module("norm1", MakeNorm(config));
   attention_ = register_module("attn", std::make_shared<Attention>(config));
-  feed_forward_ = MakeFeedForward({config.feed_forward, config.width, config.init_std, options});
+  feed_forward_ = MakeFeedForward({config.FeedForwardOf(index), config.width, config.init_std, options, index});
   if (!feed_forward_) return;
   norm2_ = register_module("norm2", MakeNorm(config));
   register_module("ffn", feed_forward_);
@@ -131,7 +131,7 @@ Encoder::Encoder(const ModelConfig& config, const ModuleOptions& options) {
   embedding_ = register_module("embedding", std::make_shared<Embedding>(config));
   const auto layers = register_module("layers", std::make_shared<torch::nn::Module>());
   for (int64_t i = 0; i < config.layers; ++i) {
-    blocks_.push_back(layers->register_module(std::to_string(i), std::make_shared<Block>(config, options)));
+    blocks_.push_back(layers->register_module(std::to_string(i), std::make_shared<Block>(config, i, options)));
   }
   if (config.final_norm) final_norm_ = register_module("final_norm", MakeNorm(config));
 }

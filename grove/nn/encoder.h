@@ -68,7 +68,7 @@ struct Stream {
 
 class Block final : public torch::nn::Module {
  public:
-  Block(const ModelConfig& config, const ModuleOptions& options);
+  Block(const ModelConfig& config, int64_t index, const ModuleOptions& options);
   struct Output {
     Stream stream;
     torch::Tensor regularizer;  // of the feedforward layer

@@ -91,6 +91,7 @@ struct FeedForwardContext {
   int64_t width;
   double init_std;
   ModuleOptions options;
+  int64_t layer = 0;  // its number in the model
 };
 
 // Null for FeedForwardKind::kNone: such a block has neither the layer nor the norm before it.

@@ -125,7 +125,7 @@ Status Run::Begin() {
                            {"time", UnixSeconds()},
                            {"options", OptionsJson(task_.options)},
                            {"device", parts_.compute.name},
-                           {"feed_forward", DescribeFeedForward(task_.config.feed_forward)},
+                           {"feed_forward", DescribeFeedForward(task_.config)},
                            {"parameters", nn::CountParameters(parts_.objective->model())},
                            {"data", parts_.data.card()}});
 }
@@ -239,7 +239,7 @@ Status Run::Checkpoint() {
 // The card of the model: what it was made of and how well it does.
 Json Run::Card() const {
   Json card{{"data", parts_.data.card()},
-            {"feed_forward", DescribeFeedForward(task_.config.feed_forward)},
+            {"feed_forward", DescribeFeedForward(task_.config)},
             {"parameters", nn::CountParameters(parts_.objective->model())},
             {"validation_loss", validation_loss_.value_or(0)},
             {"steps", progress_.step},
