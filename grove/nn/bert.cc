@@ -69,11 +69,13 @@ class DenseWithBias final : public FeedForward {
         out_(register_module("dense_out", WithBias(config, config.feed_forward.intermediate, config.width))),
         activation_(KernelActivation(config.feed_forward.nonlinearity)) {}
 
-  Output Forward(const torch::Tensor& x) override {
-    return {out_->forward(Activate(activation_, in_->forward(x))), {}};
-  }
   const torch::nn::Linear& in() const { return in_; }
   const torch::nn::Linear& out() const { return out_; }
+
+ protected:
+  Output Compute(const torch::Tensor& x, const torch::Tensor&) override {
+    return {out_->forward(Activate(activation_, in_->forward(x))), {}};
+  }
 
  private:
   torch::nn::Linear in_, out_;
@@ -112,14 +114,15 @@ class BertLayer final : public Module {
     norm_ = RegisterAt(*this, names.norm, MakeNorm(config));
   }
 
-  // h [batch, length, width]; mask additive, [batch, 1, 1, length], or undefined.
-  FeedForward::Output Forward(const torch::Tensor& h, const torch::Tensor& mask, ForwardTrace* trace) {
+  // h [batch, length, width]; mask additive, [batch, 1, 1, length], or undefined; ids [batch x length].
+  FeedForward::Output Forward(const torch::Tensor& h, const torch::Tensor& mask, const torch::Tensor& ids,
+                              ForwardTrace* trace) {
     torch::Tensor attended = attention_out_->forward(Attend(h, mask));
     if (drop_attended_) attended = Drop(attended);
     attended = attention_norm_->forward(h + attended);
     if (!feed_forward_) return {attended, {}};
     const torch::Tensor x = attended.flatten(0, 1);
-    const FeedForward::Output out = feed_forward_->Forward(x);
+    const FeedForward::Output out = feed_forward_->Forward(x, ids);
     if (trace != nullptr) trace->AddFeedForward(x, out.y);
     return {norm_->forward(attended + Drop(out.y.view_as(attended))), out.regularizer};
   }
@@ -216,9 +219,10 @@ torch::Tensor Bert::Embed(const TextInput& input) {
 
 EncoderOutput Bert::Encode(const TextInput& input, ForwardTrace* trace) {
   const torch::Tensor mask = AdditiveMask(input.attention_mask);
+  const torch::Tensor tokens = input.ids.flatten();
   EncoderOutput out{Embed(input), {}};
   for (const std::shared_ptr<BertLayer>& layer : layers_) {
-    const FeedForward::Output step = layer->Forward(out.hidden, mask, trace);
+    const FeedForward::Output step = layer->Forward(out.hidden, mask, tokens, trace);
     out.hidden = step.y;
     if (trace != nullptr) trace->hidden.push_back(step.y);
     out.AddRegularizer(step.regularizer);

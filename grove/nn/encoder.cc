@@ -116,13 +116,14 @@ Block::Block(const ModelConfig& config, int64_t index, const ModuleOptions& opti
   register_module("ffn", feed_forward_);
 }
 
-Block::Output Block::Forward(const Stream& stream, const torch::Tensor& mask, ForwardTrace* trace) {
+Block::Output Block::Forward(const Stream& stream, const torch::Tensor& mask, const torch::Tensor& ids,
+                             ForwardTrace* trace) {
   const Residual before = AddNorm(stream.h, stream.delta, norm1_);
   const torch::Tensor attended = Dropout(attention_->Forward(before.normalized, mask), dropout_, is_training());
   if (!feed_forward_) return {{before.sum, attended}, {}};
   const Residual between = AddNorm(before.sum, attended, norm2_);
   const torch::Tensor x = between.normalized.flatten(0, 1);
-  const FeedForward::Output out = feed_forward_->Forward(x);
+  const FeedForward::Output out = feed_forward_->Forward(x, ids);
   if (trace != nullptr) trace->AddFeedForward(x, out.y);
   return {{between.sum, Dropout(out.y.view_as(between.sum), dropout_, is_training())}, out.regularizer};
 }
@@ -138,10 +139,11 @@ Encoder::Encoder(const ModelConfig& config, const ModuleOptions& options) {
 
 EncoderOutput Encoder::Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask, ForwardTrace* trace) {
   const torch::Tensor mask = AdditiveMask(attention_mask);
+  const torch::Tensor tokens = ids.flatten();
   EncoderOutput out;
   Stream stream{embedding_->Forward(ids), {}};
   for (const std::shared_ptr<Block>& block : blocks_) {
-    Block::Output step = block->Forward(stream, mask, trace);
+    Block::Output step = block->Forward(stream, mask, tokens, trace);
     stream = std::move(step.stream);
     if (trace != nullptr) {
       stream = {stream.Value(), {}};

@@ -18,7 +18,8 @@ namespace grove::nn {
 using StoredName = std::function<std::string(const SafetensorsFile& file, const std::string& parameter)>;
 std::string SameName(const SafetensorsFile& file, const std::string& parameter);
 
-// Fills every parameter of `model` from the tensor of its name. An error if one is missing or has another shape.
+// Fills every parameter of `model`, and every buffer that its config does not give, from the tensor of its name. An
+// error if one is missing or has another shape.
 Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& file, const StoredName& stored = SameName);
 
 struct SaveModelOptions {

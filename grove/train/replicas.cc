@@ -60,6 +60,7 @@ Replicas::Loss Replicas::ForwardBackward(const Batch& batch, const Options& opti
   ForEach([&](size_t replica) {
     if (replica >= shares.size()) return;
     const Batch& share = shares[replica];
+    nn::SetBudgetFraction(objectives_[replica]->trained(), options.budget_fraction);
     torch::Tensor loss;
     {
       const nn::AutocastScope autocast(options.bf16);
