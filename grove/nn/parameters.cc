@@ -27,17 +27,22 @@ DType DTypeOf(const torch::Tensor& tensor) {
   }
 }
 
-// Parameters and buffers by name, but for buffers that the config alone gives.
 std::vector<std::pair<std::string, torch::Tensor>> StoredTensors(const torch::nn::Module& model) {
   std::vector<std::pair<std::string, torch::Tensor>> tensors;
   for (const auto& item : model.named_parameters()) tensors.emplace_back(item.key(), item.value());
-  for (const auto& item : model.named_buffers()) {
-    if (!item.key().ends_with(".sinusoids")) tensors.emplace_back(item.key(), item.value());
-  }
+  for (const auto& buffer : StoredBuffers(model)) tensors.push_back(buffer);
   return tensors;
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string, torch::Tensor>> StoredBuffers(const torch::nn::Module& model) {
+  std::vector<std::pair<std::string, torch::Tensor>> buffers;
+  for (const auto& item : model.named_buffers()) {
+    if (!item.key().ends_with("sinusoids")) buffers.emplace_back(item.key(), item.value());
+  }
+  return buffers;
+}
 
 TensorView ViewOfTensor(const torch::Tensor& tensor) {
   GROVE_CHECK(tensor.device().is_cpu() && tensor.is_contiguous());
