@@ -46,10 +46,31 @@ int64_t CountParameters(const SafetensorsFile& weights) {
   return count;
 }
 
+Json LayerInfo(const FeedForwardConfig& layer, int64_t width) {
+  return {{"kind", FeedForwardKindName(layer.kind)},
+          {"description", DescribeFeedForward(layer)},
+          {"stored_neurons", layer.StoredNeurons()},
+          {"active_neurons", layer.ActiveNeurons(width)}};
+}
+
+// Of one layer; where they differ, kind "mixed" with the neurons of all layers together and each one under "layers".
+Json FeedForwardInfo(const ModelConfig& config) {
+  if (config.layer_feed_forward.empty()) return LayerInfo(config.feed_forward, config.width);
+  Json info = {{"kind", "mixed"}, {"description", DescribeFeedForward(config)}};
+  int64_t stored = 0, active = 0;
+  for (const FeedForwardConfig& layer : config.layer_feed_forward) {
+    stored += layer.StoredNeurons();
+    active += layer.ActiveNeurons(config.width);
+    info["layers"].push_back(LayerInfo(layer, config.width));
+  }
+  info["stored_neurons"] = stored;
+  info["active_neurons"] = active;
+  return info;
+}
+
 Result<Json> ModelInfo(const std::string& path) {
   GROVE_ASSIGN_OR_RETURN(const ModelDirectory model, ModelDirectory::Open(path));
   const ModelConfig& config = model.config;
-  const FeedForwardConfig& feed_forward = config.feed_forward;
   std::error_code ignored;
   Json json = {
       {"model", path},
@@ -60,11 +81,7 @@ Result<Json> ModelInfo(const std::string& path) {
       {"heads", config.heads},
       {"max_length", config.max_length},
       {"vocabulary", config.vocabulary},
-      {"feed_forward",
-       {{"kind", FeedForwardKindName(feed_forward.kind)},
-        {"description", DescribeFeedForward(feed_forward)},
-        {"stored_neurons", feed_forward.StoredNeurons()},
-        {"active_neurons", feed_forward.ActiveNeurons()}}},
+      {"feed_forward", FeedForwardInfo(config)},
       {"parameters", CountParameters(model.weights)},
       {"file_bytes", std::filesystem::file_size(model.weights.path(), ignored)},
   };
@@ -126,7 +143,7 @@ void PrintModel(const Json& info) {
   PrintRow("layers", ValueText(info["layers"]));
   PrintRow("width", fmt::format("{}, {} attention heads", ValueText(info["width"]), ValueText(info["heads"])));
   PrintRow("feedforward", ValueText(feed_forward["description"]));
-  PrintRow("neurons per layer",
+  PrintRow(feed_forward.contains("layers") ? "neurons of all layers" : "neurons per layer",
            fmt::format("{} stored, {} active for a token", CountText(feed_forward["stored_neurons"].get<int64_t>()),
                        CountText(feed_forward["active_neurons"].get<int64_t>())));
   PrintRow("parameters", CountText(info["parameters"].get<int64_t>()));

@@ -86,6 +86,7 @@ TEST_P(Parity, InferenceEqualsTraining) {
       ModelConfig config = SmallConfig();
       config.position = position;
       config.feed_forward.kind = GetParam();
+      if (GetParam() == FeedForwardKind::kLeafTree) config.feed_forward.trees = 1;
       config.feed_forward.two_sided = two_sided && GetParam() == FeedForwardKind::kNeuronTree;
       torch::manual_seed(3);
       nn::MaskedLm model(config, {});
@@ -100,6 +101,39 @@ INSTANTIATE_TEST_SUITE_P(Kinds, Parity,
                          testing::Values(FeedForwardKind::kDense, FeedForwardKind::kLeafTree,
                                          FeedForwardKind::kNeuronTree, FeedForwardKind::kNone),
                          [](const auto& kind) { return std::string(FeedForwardKindName(kind.param)); });
+
+TEST(Parity, LayersThatDiffer) {
+  ModelConfig config = SmallConfig();
+  config.layers = 4;
+  config.layer_feed_forward.assign(4, config.feed_forward);
+  config.layer_feed_forward[1].kind = FeedForwardKind::kLeafTree;
+  config.layer_feed_forward[1].trees = 1;
+  config.layer_feed_forward[2].kind = FeedForwardKind::kNone;
+  config.layer_feed_forward[3].kind = FeedForwardKind::kNeuronTree;
+  config.layer_feed_forward[3].routing = TreeRouting::kStraightThrough;  // in training only
+  nn::MaskedLm model(config, {});
+  const test::TemporaryFolder folder;
+  ASSERT_TRUE(nn::SaveModel(model, config, folder.path(), {}).ok());
+  ExpectParity(model, folder.path());
+}
+
+TEST(Parity, WhatInferenceDoesNotComputeIsRefused) {
+  using enum FeedForwardKind;
+  for (const FeedForwardConfig& layer :
+       {FeedForwardConfig{.kind = kMoe, .experts = 4, .expert_width = 3},
+        FeedForwardConfig{.kind = kProductKey, .key_heads = 1, .sub_keys = 3, .key_width = 4},
+        FeedForwardConfig{.kind = kLeafTree, .depth = 2, .leaf_width = 3, .always_on = 2},
+        FeedForwardConfig{.kind = kNeuronTree, .depth = 2, .routing = TreeRouting::kTokenHash}}) {
+    ModelConfig config = SmallConfig();
+    config.feed_forward = layer;
+    const test::TemporaryFolder folder;
+    ASSERT_TRUE(nn::SaveModel(nn::MaskedLm(config, {}), config, folder.path(), {}).ok());
+    ThreadPool pool(1);
+    const Result<LoadedModel> loaded = LoadModel(folder.path(), &pool, {.tokenizer = false});
+    ASSERT_FALSE(loaded.ok()) << DescribeFeedForward(layer);
+    EXPECT_NE(loaded.error().message().find(DescribeFeedForward(layer)), std::string::npos) << loaded.error().message();
+  }
+}
 
 TEST(Parity, ShippedModel) {
   for (const auto& entry : std::filesystem::directory_iterator(GROVE_SOURCE_DIR "/models")) {

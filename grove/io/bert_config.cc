@@ -74,24 +74,38 @@ void ReadHead(const ObjectReader& root, ModelConfig& config) {
                                                          : root.Integer("num_labels", 1, kMaxWidth, 2);
 }
 
-void ReadFeedForwardOf(const ObjectReader& root, const Keys& keys, FeedForwardConfig& layer) {
-  layer.kind = FeedForwardKind::kDense;
-  layer.intermediate = root.Integer(keys.intermediate, 1, kMaxNeurons);
-  layer.nonlinearity = root.Choice<NonLinearity>(
-      keys.activation, {{"gelu", NonLinearity::kGelu}, {"relu", NonLinearity::kRelu}}, NonLinearity::kGelu);
-  const bool ours = root.Find("model_type")->get<std::string>().starts_with("grove_");
-  if (!ours) return;
-  FeedForwardConfig other;
-  ReadFeedForward(root.Object("feed_forward"), other);
-  if (other.kind == FeedForwardKind::kDense) {
-    root.Fail(ErrorCode::kUnsupported,
-              "\"feed_forward.intermed_type\" is \"ff\"; a dense layer is said by \"model_type\" without \"grove_\"");
+void CheckConditional(const ObjectReader& root, const Keys& keys, const FeedForwardConfig& layer,
+                      const FeedForwardConfig& dense) {
+  if (layer.kind == FeedForwardKind::kDense) {
+    root.Fail(
+        ErrorCode::kUnsupported,
+        "\"feed_forward.intermed_type\" is \"ff\"; a dense layer is said by \"model_type\" without \"grove_\", or "
+        "by null in \"layer_feed_forward\"");
   }
-  if (other.nonlinearity != layer.nonlinearity) {
+  if (layer.nonlinearity != dense.nonlinearity) {
     root.Fail(ErrorCode::kInvalidArgument,
               "\"feed_forward.nonlin\" and " + root.Path(keys.activation) + " must name the same function");
   }
-  layer = other;
+}
+
+// One object "feed_forward" for every layer, or the list "layer_feed_forward" whose nulls are the family's dense
+// layers.
+void ReadFeedForwardOf(const ObjectReader& root, const Keys& keys, ModelConfig& config) {
+  FeedForwardConfig dense;
+  dense.intermediate = root.Integer(keys.intermediate, 1, kMaxNeurons);
+  dense.nonlinearity = root.Choice<NonLinearity>(
+      keys.activation, {{"gelu", NonLinearity::kGelu}, {"relu", NonLinearity::kRelu}}, NonLinearity::kGelu);
+  config.feed_forward = dense;
+  const bool ours = root.Find("model_type")->get<std::string>().starts_with("grove_");
+  if (!ours) return;
+  config.layer_feed_forward = ReadLayerFeedForwards(root, config.layers, dense);
+  for (const FeedForwardConfig& layer : config.layer_feed_forward) {
+    if (layer != dense) CheckConditional(root, keys, layer, dense);
+  }
+  if (!config.layer_feed_forward.empty()) return;
+  config.feed_forward = {};
+  ReadFeedForward(root.Object("feed_forward"), config.feed_forward);
+  CheckConditional(root, keys, config.feed_forward, dense);
 }
 
 }  // namespace
@@ -127,7 +141,7 @@ Result<ModelConfig> ParseBertConfig(const nlohmann::json& document, const std::s
   root.Only("position_embedding_type", "absolute");
   root.Only("is_decoder", false);
   root.Only("add_cross_attention", false);
-  ReadFeedForwardOf(root, keys, config.feed_forward);
+  ReadFeedForwardOf(root, keys, config);
   ReadHead(root, config);
   if (error) return *std::move(error);
   return config;
@@ -142,7 +156,8 @@ std::string BertConfigJson(const ModelConfig& config) {
   GROVE_CHECK(architecture != kArchitectures.end());
   Json root;
   root["architectures"] = {ArchitectureName(config.family, architecture->suffix)};
-  root["model_type"] = std::string(dense ? "" : "grove_") + (bert ? "bert" : "distilbert");
+  root["model_type"] =
+      std::string(dense && config.layer_feed_forward.empty() ? "" : "grove_") + (bert ? "bert" : "distilbert");
   root["vocab_size"] = config.vocabulary;
   root[keys.width] = config.width;
   root[keys.layers] = config.layers;
@@ -151,6 +166,7 @@ std::string BertConfigJson(const ModelConfig& config) {
       dense ? config.feed_forward.intermediate : std::max<int64_t>(config.feed_forward.StoredNeurons(), 1);
   root[keys.activation] = config.feed_forward.nonlinearity == NonLinearity::kRelu ? "relu" : "gelu";
   if (!dense) AddFeedForward(config.feed_forward, root["feed_forward"] = Json::object());
+  AddLayerFeedForwards(config.layer_feed_forward, config.feed_forward, root);
   root["max_position_embeddings"] = config.max_length;
   root["pad_token_id"] = config.pad_id;
   if (bert) root["layer_norm_eps"] = config.norm_eps;

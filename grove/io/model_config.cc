@@ -48,53 +48,6 @@ void ReadEmbedding(const ObjectReader& arch, ModelConfig& config) {
   embedding.Only("embedding_dim", config.width);
 }
 
-void ReadLeafTree(const ObjectReader& arch, FeedForwardConfig& layer) {
-  layer.depth = arch.Integer("intermed_depth", 0, kMaxDepth);
-  layer.leaf_width = arch.Integer("leaf_width", 1, kMaxWidth);
-  layer.paths = arch.Integer("leaf_paths", 1, int64_t{1} << layer.depth, 1);
-  layer.decision_scale = arch.Number("decision_scale", 1e-6, 1e6, 1.0);
-}
-
-}  // namespace
-
-void ReadFeedForward(const ObjectReader& arch, FeedForwardConfig& layer) {
-  layer.kind = arch.Choice<FeedForwardKind>("intermed_type",
-                                            {{"ff", FeedForwardKind::kDense},
-                                             {"fff", FeedForwardKind::kNeuronTree},
-                                             {"leaf_tree", FeedForwardKind::kLeafTree},
-                                             {"none", FeedForwardKind::kNone}},
-                                            FeedForwardKind::kDense);
-  layer.nonlinearity = arch.Choice<NonLinearity>(
-      "nonlin", {{"GELU", NonLinearity::kGelu}, {"GELUglu", NonLinearity::kGeluGlu}, {"ReLU", NonLinearity::kRelu}});
-  const bool glu = layer.nonlinearity == NonLinearity::kGeluGlu;
-  if (layer.kind == FeedForwardKind::kDense) {
-    layer.intermediate = arch.Integer("intermed_size", 1, kMaxNeurons);
-    if (glu && layer.intermediate % 2 != 0) {
-      arch.Fail(ErrorCode::kInvalidArgument, arch.Path("intermed_size") + " is " + std::to_string(layer.intermediate) +
-                                                 " and must be even for GELUglu, which splits it in two halves");
-    }
-    return;
-  }
-  if (glu && layer.kind != FeedForwardKind::kNone) {
-    arch.Fail(ErrorCode::kUnsupported, arch.Path("nonlin") +
-                                           " is GELUglu, which only dense layers (\"intermed_type\" "
-                                           "\"ff\") can have; use GELU");
-  }
-  if (layer.kind == FeedForwardKind::kNeuronTree) {
-    layer.trees = arch.Integer("intermed_size", 1, kMaxTrees);
-    layer.depth = arch.Integer("intermed_depth", 0, kMaxDepth);
-    layer.two_sided = arch.Boolean("fff_two_sided", false);
-  } else if (layer.kind == FeedForwardKind::kLeafTree) {
-    ReadLeafTree(arch, layer);
-  }
-  if (layer.StoredNeurons() > kMaxNeurons) {
-    arch.Fail(ErrorCode::kInvalidArgument, "the feedforward layer would have " + std::to_string(layer.StoredNeurons()) +
-                                               " neurons, more than the limit of " + std::to_string(kMaxNeurons));
-  }
-}
-
-namespace {
-
 // Labels: 0 where the file does not say; ModelDirectory::Open then looks at head.weight.
 void ReadHead(const ObjectReader& root, const ObjectReader& arch, ModelConfig& config) {
   HeadConfig& head = config.head;
@@ -159,6 +112,7 @@ Result<ModelConfig> ParseModelConfig(std::string_view json, const std::string& n
   CheckFixedKeys(arch);
   ReadEmbedding(arch, config);
   ReadFeedForward(arch, config.feed_forward);
+  config.layer_feed_forward = ReadLayerFeedForwards(arch, config.layers, config.feed_forward);
   ReadHead(root, arch, config);
   if (error) return *std::move(error);
   return config;

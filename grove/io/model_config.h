@@ -8,44 +8,22 @@
 //   BERT and DistilBERT    the keys of Hugging Face Transformers, and our object "feed_forward" (bert_config.h)
 //
 // What the families compute differently is asked for by name (biases(), post_norm(), ...), not by family.
-//
-// Our keys in "arch" and in "feed_forward":
-//   "intermed_type": "leaf_tree" | "none"   beside the paper's "ff" and "fff"
-//   "fff_two_sided": false                  neuron trees whose left turns speak too (linear_out_left.weight)
-//   "leaf_width", "leaf_paths", "decision_scale"   leaf trees; depth is the paper's "intermed_depth"
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "grove/base/result.h"
+#include "grove/io/feed_forward_config.h"
 
 namespace grove {
 
-enum class FeedForwardKind { kDense, kLeafTree, kNeuronTree, kNone };
-enum class NonLinearity { kGelu, kGeluGlu, kRelu };
 enum class PositionKind { kLearned, kScaledSinusoidal, kSinusoidal };
 enum class ModelFamily { kBert, kCrammedBert, kDistilBert };
 enum class HeadKind { kMaskedLm, kNone, kSequenceClassification, kTokenClassification };
 enum class PoolerKind { kAverage, kFirstToken, kLogSumExp, kMax };
-
-// One feedforward layer. Only the fields of its kind have a meaning.
-struct FeedForwardConfig {
-  FeedForwardKind kind = FeedForwardKind::kDense;
-  NonLinearity nonlinearity = NonLinearity::kGelu;
-  int64_t intermediate = 0;   // dense: stored neurons (GLU: both halves together, as the paper counts)
-  int64_t trees = 0;          // neuron trees: "intermed_size"
-  int64_t depth = 0;          // both tree kinds: decisions on a path, "intermed_depth"
-  bool two_sided = false;     // neuron trees
-  int64_t leaf_width = 0;     // leaf trees: neurons of one leaf
-  int64_t paths = 1;          // leaf trees: leaves a token visits; 1 = the decided path, as published
-  double decision_scale = 1;  // leaf trees: a decision's probability is sigmoid(scale x logit)
-
-  int64_t StoredNeurons() const;  // leaf trees: neurons of all leaves, decisions not counted
-  int64_t ActiveNeurons()
-      const;  // computed for one token, at most: leaf trees count the decisions of best-first search
-};
 
 struct HeadConfig {
   HeadKind kind = HeadKind::kMaskedLm;
@@ -73,8 +51,13 @@ struct ModelConfig {
   double attention_dropout = 0.0;  // BERT and DistilBERT; a crammedBERT's is hidden_dropout
   int64_t token_types = 0;         // rows of the token-type embedding: first and second text of a pair; 0: none
   double init_std = 0.02;
-  FeedForwardConfig feed_forward;
+  FeedForwardConfig feed_forward;                     // of every layer, unless ...
+  std::vector<FeedForwardConfig> layer_feed_forward;  // ... one a layer is here: "layer_feed_forward"
   HeadConfig head;
+
+  const FeedForwardConfig& FeedForwardOf(int64_t layer) const {
+    return layer_feed_forward.empty() ? feed_forward : layer_feed_forward[static_cast<size_t>(layer)];
+  }
 
   bool crammed() const { return family == ModelFamily::kCrammedBert; }
   // h = norm(h + f(h)) in place of h = h + f(norm(h)).
@@ -93,10 +76,9 @@ Result<ModelConfig> ReadModelConfig(const std::string& path);
 // The config.json text of a model: readable by the paper's PyTorch classes wherever only the paper's keys are used.
 std::string ModelConfigJson(const ModelConfig& config);
 
-std::string_view ModelFamilyName(ModelFamily family);        // "BERT", "crammedBERT", "DistilBERT"
-std::string_view HeadKindName(HeadKind kind);                // "masked LM", "classification", ...
-std::string_view FeedForwardKindName(FeedForwardKind kind);  // "dense", "leaf_tree", "neuron_tree", "none"
-// "dense 3072", "neuron trees 16x7, two-sided", "leaf tree depth 5, 32 leaves of 128, 4 paths", "none".
-std::string DescribeFeedForward(const FeedForwardConfig& config);
+std::string_view ModelFamilyName(ModelFamily family);  // "BERT", "crammedBERT", "DistilBERT"
+std::string_view HeadKindName(HeadKind kind);          // "masked LM", "classification", ...
+// Of all layers: as of one where they are alike, else "layers 0-3: dense 1024; layer 4: none".
+std::string DescribeFeedForward(const ModelConfig& config);
 
 }  // namespace grove

@@ -12,18 +12,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const char* NonLinearityName(NonLinearity nonlinearity) {
-  switch (nonlinearity) {
-    case NonLinearity::kGelu:
-      return "GELU";
-    case NonLinearity::kGeluGlu:
-      return "GELUglu";
-    case NonLinearity::kRelu:
-      return "ReLU";
-  }
-  GROVE_CHECK(false);
-}
-
 const char* PositionName(PositionKind position) {
   switch (position) {
     case PositionKind::kLearned:
@@ -49,38 +37,6 @@ const char* PoolerName(PoolerKind pooler) {
   }
   GROVE_CHECK(false);
 }
-
-}  // namespace
-
-// "intermed_*" and our own keys; the paper's keys are always there, because its code reads them.
-void AddFeedForward(const FeedForwardConfig& layer, Json& arch) {
-  switch (layer.kind) {
-    case FeedForwardKind::kDense:
-      arch["intermed_type"] = "ff";
-      arch["intermed_size"] = layer.intermediate;
-      arch["intermed_depth"] = 0;  // without a meaning, but the published layout has it
-      break;
-    case FeedForwardKind::kLeafTree:
-      arch["intermed_type"] = "leaf_tree";
-      arch["intermed_depth"] = layer.depth;
-      arch["leaf_width"] = layer.leaf_width;
-      arch["leaf_paths"] = layer.paths;
-      arch["decision_scale"] = layer.decision_scale;
-      break;
-    case FeedForwardKind::kNeuronTree:
-      arch["intermed_type"] = "fff";
-      arch["intermed_size"] = layer.trees;
-      arch["intermed_depth"] = layer.depth;
-      if (layer.two_sided) arch["fff_two_sided"] = true;
-      break;
-    case FeedForwardKind::kNone:
-      arch["intermed_type"] = "none";
-      break;
-  }
-  arch["nonlin"] = NonLinearityName(layer.nonlinearity);
-}
-
-namespace {
 
 Json EmbeddingJson(const ModelConfig& config) {
   return {{"vocab_size", config.vocabulary},        {"pos_embedding", PositionName(config.position)},
@@ -121,6 +77,7 @@ std::string ModelConfigJson(const ModelConfig& config) {
   arch["num_transformer_layers"] = config.layers;
   arch["hidden_size"] = config.width;
   AddFeedForward(config.feed_forward, arch);
+  AddLayerFeedForwards(config.layer_feed_forward, config.feed_forward, arch);
   arch["hidden_dropout_prob"] = config.hidden_dropout;
   arch["norm"] = "LayerNorm";
   arch["norm_eps"] = config.norm_eps;
@@ -149,35 +106,6 @@ std::string ModelConfigJson(const ModelConfig& config) {
   return root.dump(1) + "\n";
 }
 
-int64_t FeedForwardConfig::StoredNeurons() const {
-  switch (kind) {
-    case FeedForwardKind::kDense:
-      return intermediate;
-    case FeedForwardKind::kLeafTree:
-      return leaf_width << depth;
-    case FeedForwardKind::kNeuronTree:
-      return trees * ((int64_t{2} << depth) - 1);
-    case FeedForwardKind::kNone:
-      return 0;
-  }
-  GROVE_CHECK(false);
-}
-
-int64_t FeedForwardConfig::ActiveNeurons() const {
-  switch (kind) {
-    case FeedForwardKind::kDense:
-      return intermediate;
-    // One path meets `depth` decisions; a search for more may have to open every one.
-    case FeedForwardKind::kLeafTree:
-      return paths * leaf_width + (paths == 1 ? depth : (int64_t{1} << depth) - 1);
-    case FeedForwardKind::kNeuronTree:
-      return trees * (depth + 1);
-    case FeedForwardKind::kNone:
-      return 0;
-  }
-  GROVE_CHECK(false);
-}
-
 std::string_view ModelFamilyName(ModelFamily family) {
   switch (family) {
     case ModelFamily::kBert:
@@ -204,38 +132,18 @@ std::string_view HeadKindName(HeadKind kind) {
   GROVE_CHECK(false);
 }
 
-std::string_view FeedForwardKindName(FeedForwardKind kind) {
-  switch (kind) {
-    case FeedForwardKind::kDense:
-      return "dense";
-    case FeedForwardKind::kLeafTree:
-      return "leaf_tree";
-    case FeedForwardKind::kNeuronTree:
-      return "neuron_tree";
-    case FeedForwardKind::kNone:
-      return "none";
-  }
-  GROVE_CHECK(false);
-}
-
-std::string DescribeFeedForward(const FeedForwardConfig& config) {
+std::string DescribeFeedForward(const ModelConfig& config) {
+  if (config.layer_feed_forward.empty()) return DescribeFeedForward(config.feed_forward);
   const auto number = [](int64_t value) { return std::to_string(value); };
-  switch (config.kind) {
-    case FeedForwardKind::kDense:
-      return "dense " + number(config.intermediate) + (config.nonlinearity == NonLinearity::kGeluGlu ? ", GLU" : "");
-    case FeedForwardKind::kLeafTree: {
-      const int64_t leaves = int64_t{1} << config.depth;
-      return "leaf tree depth " + number(config.depth) + ", " + number(leaves) +
-             (leaves == 1 ? " leaf of " : " leaves of ") + number(config.leaf_width) + ", " + number(config.paths) +
-             (config.paths == 1 ? " path" : " paths");
-    }
-    case FeedForwardKind::kNeuronTree:
-      return "neuron trees " + number(config.trees) + "x" + number(config.depth) +
-             (config.two_sided ? ", two-sided" : "");
-    case FeedForwardKind::kNone:
-      return "none";
+  std::string text;
+  for (int64_t first = 0, end = 0; first < config.layers; first = end) {
+    while (end < config.layers && config.FeedForwardOf(end) == config.FeedForwardOf(first)) ++end;
+    if (first == 0 && end == config.layers) return DescribeFeedForward(config.FeedForwardOf(0));
+    text += (first == 0 ? "" : "; ") +
+            (end == first + 1 ? "layer " + number(first) : "layers " + number(first) + "-" + number(end - 1));
+    text += ": " + DescribeFeedForward(config.FeedForwardOf(first));
   }
-  GROVE_CHECK(false);
+  return text;
 }
 
 }  // namespace grove

@@ -88,7 +88,7 @@ TEST(ModelConfigTest, RefusesValuesThatChangeTheMeaning) {
   ExpectRefused(arch("ffn_layer_frequency", 2), kCode, "arch.ffn_layer_frequency");
   ExpectRefused(arch("nonlin", "SiLU"), kCode, "\"arch.nonlin\" is \"SiLU\"");
   ExpectRefused(arch("nonlin", "GELUglu"), kCode, "GELUglu");
-  ExpectRefused(arch("intermed_type", "moe"), kCode, "arch.intermed_type");
+  ExpectRefused(arch("intermed_type", "mlp"), kCode, "arch.intermed_type");
   ExpectRefused(attention("type", "flash"), kCode, "arch.attention.type");
   ExpectRefused(attention("causal_attention", true), kCode, "arch.attention.causal_attention");
   ExpectRefused(attention("skip_output_projection", true), kCode, "skip_output_projection");
@@ -157,17 +157,6 @@ TEST(ModelConfigTest, IgnoresKeysItDoesNotKnow) {
     j["transformers_version"] = "4.31.0";
   });
   EXPECT_TRUE(result.ok()) << result.error().message();
-}
-
-TEST(ModelConfigTest, CountsNeurons) {
-  const FeedForwardConfig tree{.kind = FeedForwardKind::kNeuronTree, .trees = 16, .depth = 7};
-  EXPECT_EQ(tree.StoredNeurons(), 16 * 255);
-  EXPECT_EQ(tree.ActiveNeurons(), 128);
-  EXPECT_EQ(DescribeFeedForward(tree), "neuron trees 16x7");
-  const FeedForwardConfig leaf{.kind = FeedForwardKind::kLeafTree, .depth = 5, .leaf_width = 128};
-  EXPECT_EQ(leaf.StoredNeurons(), 4096);
-  EXPECT_EQ(leaf.ActiveNeurons(), 128 + 5);
-  EXPECT_EQ(DescribeFeedForward(leaf), "leaf tree depth 5, 32 leaves of 128, 1 path");
 }
 
 TEST(ModelDirectoryTest, NamesWhatAFolderLacks) {

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "grove/base/result.h"
 #include "grove/io/model_config.h"
@@ -26,6 +27,7 @@ inline constexpr int64_t kMaxLength = int64_t{1} << 24;
 inline constexpr int64_t kMaxTrees = int64_t{1} << 20;
 inline constexpr int64_t kMaxDepth = 24;
 inline constexpr int64_t kMaxNeurons = int64_t{1} << 28;  // of one layer
+inline constexpr int64_t kMaxSeed = int64_t{1} << 53;     // every JSON reader keeps whole numbers up to here
 
 // Reads the keys of one object. The first problem is kept, later reads return defaults: the caller asks for every key
 // in turn and looks at the error once.
@@ -50,6 +52,15 @@ class ObjectReader {
   ObjectReader OptionalObject(const char* key) const {
     static const Json kEmpty = Json::object();
     return Find(key) != nullptr ? Object(key) : ObjectReader(kEmpty, path_ + key + ".", name_, error_);
+  }
+
+  // Entry `index` of the list `key`, which is there.
+  ObjectReader Item(const char* key, size_t index) const {
+    static const Json kEmpty = Json::object();
+    const Json& item = (*Find(key))[index];
+    const std::string path = path_ + key + "[" + std::to_string(index) + "]";
+    if (!item.is_object()) Fail(ErrorCode::kInvalidArgument, "\"" + path + "\" must be an object or null");
+    return {item.is_object() ? item : kEmpty, path + ".", name_, error_};
   }
 
   int64_t Integer(const char* key, int64_t low, int64_t high) const {
@@ -141,8 +152,15 @@ class ObjectReader {
 };
 
 // The keys of one feedforward layer, "intermed_type", "nonlin" and those of its kind: in "arch" of a crammedBERT, in
-// "feed_forward" of a BERT (model_config.cc, model_config_json.cc).
+// "feed_forward" of a BERT (feed_forward_json.cc).
 void ReadFeedForward(const ObjectReader& object, FeedForwardConfig& layer);
 void AddFeedForward(const FeedForwardConfig& layer, nlohmann::ordered_json& object);
+
+// The list of layers that differ: an entry a layer, such an object each, null for `base`. Empty if the key is absent.
+inline constexpr const char* kLayerFeedForward = "layer_feed_forward";
+std::vector<FeedForwardConfig> ReadLayerFeedForwards(const ObjectReader& object, int64_t layers,
+                                                     const FeedForwardConfig& base);
+void AddLayerFeedForwards(const std::vector<FeedForwardConfig>& layers, const FeedForwardConfig& base,
+                          nlohmann::ordered_json& object);
 
 }  // namespace grove

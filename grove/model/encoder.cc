@@ -35,9 +35,10 @@ Result<Encoder::Layer> Encoder::LoadLayer(const SafetensorsFile& file, int64_t i
               .attention_out = DenseProduct({.in = size, .out = size}, out.data(), nullptr, pool),
               .feed_forward_norm = {},
               .feed_forward = {}};
-  if (config.feed_forward.kind == FeedForwardKind::kNone) return layer;
+  const FeedForwardConfig& feed_forward = config.FeedForwardOf(index);
+  if (feed_forward.kind == FeedForwardKind::kNone) return layer;
   GROVE_ASSIGN_OR_RETURN(layer.feed_forward_norm, LayerNorm::Load(file, prefix + "norm2", width, config.norm_eps));
-  GROVE_ASSIGN_OR_RETURN(layer.feed_forward, LoadFeedForward(file, prefix + "ffn.", config.feed_forward, width, pool));
+  GROVE_ASSIGN_OR_RETURN(layer.feed_forward, LoadFeedForward(file, prefix + "ffn.", feed_forward, width, pool));
   return layer;
 }
 

@@ -137,10 +137,33 @@ FeedForwardResult LoadLeafTree(const SafetensorsFile& file, const std::string& p
   return {std::make_unique<LeafTreeFeedForward>(PackedLeafTree(shape, weights))};
 }
 
+// Whether this engine computes such a layer as grove-train does.
+bool IsComputed(const FeedForwardConfig& config) {
+  switch (config.kind) {
+    case FeedForwardKind::kDense:
+    case FeedForwardKind::kNone:
+      return true;
+    case FeedForwardKind::kLeafTree:
+      return config.trees == 1 && config.gates == GateKind::kRenormalized && config.always_on == 0;
+    case FeedForwardKind::kMoe:
+    case FeedForwardKind::kProductKey:
+      return false;
+    case FeedForwardKind::kNeuronTree:  // straight-through decisions differ in training only
+      return (config.routing == TreeRouting::kHard || config.routing == TreeRouting::kStraightThrough) &&
+             config.always_on == 0;
+  }
+  GROVE_CHECK(false);
+}
+
 }  // namespace
 
 FeedForwardResult LoadFeedForward(const SafetensorsFile& file, const std::string& prefix,
                                   const FeedForwardConfig& config, int64_t width, const ThreadPool& pool) {
+  if (!IsComputed(config)) {
+    return Error(ErrorCode::kUnsupported, file.path() + ": the feedforward layer " + prefix + " (" +
+                                              DescribeFeedForward(config) +
+                                              ") is one that grove does not compute yet; grove-train does");
+  }
   switch (config.kind) {
     case FeedForwardKind::kDense:
       return LoadDense(file, prefix, config, width, pool);
@@ -148,7 +171,9 @@ FeedForwardResult LoadFeedForward(const SafetensorsFile& file, const std::string
       return LoadLeafTree(file, prefix, config, width);
     case FeedForwardKind::kNeuronTree:
       return LoadNeuronTree(file, prefix, config, width);
+    case FeedForwardKind::kMoe:
     case FeedForwardKind::kNone:
+    case FeedForwardKind::kProductKey:
       break;
   }
   GROVE_CHECK(false);

@@ -69,11 +69,13 @@ class DenseWithBias final : public FeedForward {
         out_(register_module("dense_out", WithBias(config, config.feed_forward.intermediate, config.width))),
         activation_(KernelActivation(config.feed_forward.nonlinearity)) {}
 
-  Output Forward(const torch::Tensor& x) override {
-    return {out_->forward(Activate(activation_, in_->forward(x))), {}};
-  }
   const torch::nn::Linear& in() const { return in_; }
   const torch::nn::Linear& out() const { return out_; }
+
+ protected:
+  Output Compute(const torch::Tensor& x, const torch::Tensor&) override {
+    return {out_->forward(Activate(activation_, in_->forward(x))), {}};
+  }
 
  private:
   torch::nn::Linear in_, out_;
@@ -84,7 +86,7 @@ class DenseWithBias final : public FeedForward {
 
 class BertLayer final : public Module {
  public:
-  BertLayer(const ModelConfig& config, const ModuleOptions& options)
+  BertLayer(const ModelConfig& config, int64_t index, const ModuleOptions& options)
       : heads_(config.heads),
         hidden_dropout_(config.hidden_dropout),
         attention_dropout_(config.attention_dropout),
@@ -98,27 +100,29 @@ class BertLayer final : public Module {
     value_ = square(names.value);
     attention_out_ = square(names.attention_out);
     attention_norm_ = RegisterAt(*this, names.attention_norm, MakeNorm(config));
-    if (config.feed_forward.kind == FeedForwardKind::kNone) return;
-    if (config.feed_forward.kind == FeedForwardKind::kDense) {
+    const FeedForwardConfig& layer = config.FeedForwardOf(index);
+    if (layer.kind == FeedForwardKind::kNone) return;
+    if (layer.kind == FeedForwardKind::kDense) {
       const auto dense = std::make_shared<DenseWithBias>(config);
       RegisterAt(*this, names.in, dense->in());
       RegisterAt(*this, names.out, dense->out());
       feed_forward_ = dense;
     } else {
-      feed_forward_ = MakeFeedForward({config.feed_forward, config.width, config.init_std, options});
+      feed_forward_ = MakeFeedForward({layer, config.width, config.init_std, options, index});
       register_module(names.tree, feed_forward_);
     }
     norm_ = RegisterAt(*this, names.norm, MakeNorm(config));
   }
 
-  // h [batch, length, width]; mask additive, [batch, 1, 1, length], or undefined.
-  FeedForward::Output Forward(const torch::Tensor& h, const torch::Tensor& mask, ForwardTrace* trace) {
+  // h [batch, length, width]; mask additive, [batch, 1, 1, length], or undefined; ids [batch x length].
+  FeedForward::Output Forward(const torch::Tensor& h, const torch::Tensor& mask, const torch::Tensor& ids,
+                              ForwardTrace* trace) {
     torch::Tensor attended = attention_out_->forward(Attend(h, mask));
     if (drop_attended_) attended = Drop(attended);
     attended = attention_norm_->forward(h + attended);
     if (!feed_forward_) return {attended, {}};
     const torch::Tensor x = attended.flatten(0, 1);
-    const FeedForward::Output out = feed_forward_->Forward(x);
+    const FeedForward::Output out = feed_forward_->Forward(x, ids);
     if (trace != nullptr) trace->AddFeedForward(x, out.y);
     return {norm_->forward(attended + Drop(out.y.view_as(attended))), out.regularizer};
   }
@@ -161,7 +165,7 @@ Bert::Bert(const ModelConfig& config, const ModuleOptions& options) : config_(co
   const char* folder = config.family == ModelFamily::kBert ? "encoder.layer." : "transformer.layer.";
   for (int64_t i = 0; i < config.layers; ++i) {
     layers_.push_back(
-        RegisterAt(*this, Base(folder + std::to_string(i)), std::make_shared<BertLayer>(config, options)));
+        RegisterAt(*this, Base(folder + std::to_string(i)), std::make_shared<BertLayer>(config, i, options)));
   }
   MakeHead();
 }
@@ -215,9 +219,10 @@ torch::Tensor Bert::Embed(const TextInput& input) {
 
 EncoderOutput Bert::Encode(const TextInput& input, ForwardTrace* trace) {
   const torch::Tensor mask = AdditiveMask(input.attention_mask);
+  const torch::Tensor tokens = input.ids.flatten();
   EncoderOutput out{Embed(input), {}};
   for (const std::shared_ptr<BertLayer>& layer : layers_) {
-    const FeedForward::Output step = layer->Forward(out.hidden, mask, trace);
+    const FeedForward::Output step = layer->Forward(out.hidden, mask, tokens, trace);
     out.hidden = step.y;
     if (trace != nullptr) trace->hidden.push_back(step.y);
     out.AddRegularizer(step.regularizer);

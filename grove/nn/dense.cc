@@ -13,15 +13,14 @@ class Dense final : public FeedForward {
   explicit Dense(const FeedForwardContext& context) : nonlinearity_(context.config.nonlinearity) {
     const int64_t in = context.config.intermediate;
     const int64_t out = nonlinearity_ == NonLinearity::kGeluGlu ? in / 2 : in;
-    dense_in_ = register_module("dense_in", torch::nn::Linear(torch::nn::LinearOptions(context.width, in).bias(false)));
-    dense_out_ =
-        register_module("dense_out", torch::nn::Linear(torch::nn::LinearOptions(out, context.width).bias(false)));
-    const torch::NoGradGuard no_grad;
-    dense_in_->weight.normal_(0.0, context.init_std);
-    dense_out_->weight.normal_(0.0, context.init_std);
+    dense_in_ = register_module("dense_in", NormalLinear(context.width, in, context.init_std));
+    dense_out_ = register_module("dense_out", NormalLinear(out, context.width, context.init_std));
   }
 
-  Output Forward(const torch::Tensor& x) override { return {dense_out_->forward(Hidden(dense_in_->forward(x))), {}}; }
+ protected:
+  Output Compute(const torch::Tensor& x, const torch::Tensor&) override {
+    return {dense_out_->forward(Hidden(dense_in_->forward(x))), {}};
+  }
 
  private:
   torch::Tensor Hidden(const torch::Tensor& h) const {

@@ -107,22 +107,23 @@ torch::Tensor Attention::Forward(const torch::Tensor& h, const torch::Tensor& ma
   return dense_->forward(mixed.transpose(1, 2).reshape({batch, length, width}));
 }
 
-Block::Block(const ModelConfig& config, const ModuleOptions& options) : dropout_(config.hidden_dropout) {
+Block::Block(const ModelConfig& config, int64_t index, const ModuleOptions& options) : dropout_(config.hidden_dropout) {
   norm1_ = register_module("norm1", MakeNorm(config));
   attention_ = register_module("attn", std::make_shared<Attention>(config));
-  feed_forward_ = MakeFeedForward({config.feed_forward, config.width, config.init_std, options});
+  feed_forward_ = MakeFeedForward({config.FeedForwardOf(index), config.width, config.init_std, options, index});
   if (!feed_forward_) return;
   norm2_ = register_module("norm2", MakeNorm(config));
   register_module("ffn", feed_forward_);
 }
 
-Block::Output Block::Forward(const Stream& stream, const torch::Tensor& mask, ForwardTrace* trace) {
+Block::Output Block::Forward(const Stream& stream, const torch::Tensor& mask, const torch::Tensor& ids,
+                             ForwardTrace* trace) {
   const Residual before = AddNorm(stream.h, stream.delta, norm1_);
   const torch::Tensor attended = Dropout(attention_->Forward(before.normalized, mask), dropout_, is_training());
   if (!feed_forward_) return {{before.sum, attended}, {}};
   const Residual between = AddNorm(before.sum, attended, norm2_);
   const torch::Tensor x = between.normalized.flatten(0, 1);
-  const FeedForward::Output out = feed_forward_->Forward(x);
+  const FeedForward::Output out = feed_forward_->Forward(x, ids);
   if (trace != nullptr) trace->AddFeedForward(x, out.y);
   return {{between.sum, Dropout(out.y.view_as(between.sum), dropout_, is_training())}, out.regularizer};
 }
@@ -131,17 +132,18 @@ Encoder::Encoder(const ModelConfig& config, const ModuleOptions& options) {
   embedding_ = register_module("embedding", std::make_shared<Embedding>(config));
   const auto layers = register_module("layers", std::make_shared<torch::nn::Module>());
   for (int64_t i = 0; i < config.layers; ++i) {
-    blocks_.push_back(layers->register_module(std::to_string(i), std::make_shared<Block>(config, options)));
+    blocks_.push_back(layers->register_module(std::to_string(i), std::make_shared<Block>(config, i, options)));
   }
   if (config.final_norm) final_norm_ = register_module("final_norm", MakeNorm(config));
 }
 
 EncoderOutput Encoder::Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask, ForwardTrace* trace) {
   const torch::Tensor mask = AdditiveMask(attention_mask);
+  const torch::Tensor tokens = ids.flatten();
   EncoderOutput out;
   Stream stream{embedding_->Forward(ids), {}};
   for (const std::shared_ptr<Block>& block : blocks_) {
-    Block::Output step = block->Forward(stream, mask, trace);
+    Block::Output step = block->Forward(stream, mask, tokens, trace);
     stream = std::move(step.stream);
     if (trace != nullptr) {
       stream = {stream.Value(), {}};

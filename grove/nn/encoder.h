@@ -68,12 +68,14 @@ struct Stream {
 
 class Block final : public torch::nn::Module {
  public:
-  Block(const ModelConfig& config, const ModuleOptions& options);
+  Block(const ModelConfig& config, int64_t index, const ModuleOptions& options);
   struct Output {
     Stream stream;
     torch::Tensor regularizer;  // of the feedforward layer
   };
-  Output Forward(const Stream& stream, const torch::Tensor& mask, ForwardTrace* trace = nullptr);
+  // mask as in Attention; ids [batch x length].
+  Output Forward(const Stream& stream, const torch::Tensor& mask, const torch::Tensor& ids,
+                 ForwardTrace* trace = nullptr);
   const std::shared_ptr<FeedForward>& feed_forward() const { return feed_forward_; }
 
  private:

@@ -17,10 +17,9 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {FeedForwardKind::kDense, MakeDense},
-    {FeedForwardKind::kLeafTree, MakeLeafTree},
-    {FeedForwardKind::kNeuronTree, MakeNeuronTree},
-    {FeedForwardKind::kNone, MakeNone},
+    {FeedForwardKind::kDense, MakeDense}, {FeedForwardKind::kLeafTree, MakeLeafTree},
+    {FeedForwardKind::kMoe, MakeMoe},     {FeedForwardKind::kNeuronTree, MakeNeuronTree},
+    {FeedForwardKind::kNone, MakeNone},   {FeedForwardKind::kProductKey, MakeProductKey},
 };
 
 void Accumulate(torch::Tensor& sum, const torch::Tensor& term) {
@@ -34,6 +33,28 @@ void Routing::Add(const Routing& other) {
   Accumulate(visits, other.visits);
   Accumulate(entropy, other.entropy);
   tokens += other.tokens;
+}
+
+FeedForward::Output FeedForward::Forward(const torch::Tensor& x, const torch::Tensor& ids) {
+  Output out = Compute(x, ids);
+  if (!always_on_in_.is_empty()) {
+    out.y = out.y + always_on_out_->forward(Activate(always_on_activation_, always_on_in_->forward(x)));
+  }
+  return out;
+}
+
+void FeedForward::RegisterAlwaysOn(const FeedForwardContext& context) {
+  const int64_t neurons = context.config.always_on;
+  if (neurons == 0) return;
+  always_on_activation_ = KernelActivation(context.config.nonlinearity);
+  always_on_in_ = register_module("always_on_in", NormalLinear(context.width, neurons, context.init_std));
+  always_on_out_ = register_module("always_on_out", NormalLinear(neurons, context.width, context.init_std));
+}
+
+void SetBudgetFraction(const torch::nn::Module& model, double fraction) {
+  for (const auto& module : model.modules()) {
+    if (auto* layer = dynamic_cast<FeedForward*>(module.get())) layer->SetBudgetFraction(fraction);
+  }
 }
 
 Routing FeedForward::TakeRouting() { return std::exchange(routing_, {}); }
@@ -82,6 +103,17 @@ bool UseKernel(TreeForm form, const torch::Tensor& x) {
 }
 
 torch::Tensor NormalInit(at::IntArrayRef shape, double std) { return torch::empty(shape).normal_(0.0, std); }
+
+torch::nn::Linear NormalLinear(int64_t in, int64_t out, double std) {
+  torch::nn::Linear linear(torch::nn::LinearOptions(in, out).bias(false));
+  const torch::NoGradGuard no_grad;
+  linear->weight.normal_(0.0, std);
+  return linear;
+}
+
+torch::Tensor InFullPrecision(const torch::Tensor& t) {
+  return t.scalar_type() == torch::kDouble ? t : t.to(torch::kFloat);
+}
 
 torch::Tensor UniformInit(at::IntArrayRef shape, double bound) { return torch::empty(shape).uniform_(-bound, bound); }
 

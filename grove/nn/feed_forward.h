@@ -4,8 +4,9 @@
 // The feedforward layer of an encoder block, one LibTorch module per kind. A new kind is one file with a Make function
 // and one line in the table of feed_forward.cc.
 //
-// Tree layers have two forms that compute the same function:
-//   kernel         grove/kernels through torch::autograd::Function; CPU only, computes the visited neurons
+// Layers have two forms that compute the same function:
+//   sparse         computes what is visited: trees on a CPU by grove/kernels through torch::autograd::Function
+//                  (TreeForm::kKernel), others by gathering rows (sparse_rows.h) or grouping tokens (gated_experts.h)
 //   masked dense   plain tensor operations over all neurons, unvisited ones masked; any device, and the tests' oracle
 #pragma once
 
@@ -20,12 +21,21 @@
 
 namespace grove::nn {
 
-enum class TreeForm { kAuto, kKernel, kMaskedDense };  // kAuto: kernel for tensors on the CPU, else masked dense
+// kAuto: sparse where there is such a form for the tensor's device. kKernel: that a kernel is wanted, an error
+// elsewhere.
+enum class TreeForm { kAuto, kKernel, kMaskedDense };
 
+// How conditional layers are computed and trained; what they compute is in FeedForwardConfig.
 struct ModuleOptions {
   TreeForm form = TreeForm::kAuto;
-  double balance = 0.0;    // leaf trees: weight of the balance loss
-  double hardening = 0.0;  // leaf trees: weight of the decisions' entropy, h of arXiv 2308.14711
+  // Weight of the load-balance loss of conditional layers. -1: 0.01, or 0 for neuron trees, which are published
+  // without.
+  double balance = 0.0;
+  double hardening = 0.0;       // leaf trees: weight of the decisions' entropy, h of arXiv 2308.14711
+  bool hardening_ramp = false;  // h grows linearly from 0 over the budget: SetBudgetFraction()
+  double region_leak = 0.0;     // trees: probability that a decision is flipped in training (arXiv 2308.14711)
+  int64_t train_paths = 0;      // leaf trees: paths in training; 0: as in inference, 2^depth or more: all leaves, soft
+  bool train_hardened = false;  // leaf trees: train the decided path with straight-through decisions
   std::shared_ptr<ThreadPool> pool = std::make_shared<ThreadPool>(1);  // for the kernels
 };
 
@@ -59,13 +69,23 @@ struct Routing {
   void Add(const Routing& other);  // of another replica or process
 };
 
+struct FeedForwardContext {
+  const FeedForwardConfig& config;
+  int64_t width;
+  double init_std;
+  ModuleOptions options;
+  int64_t layer = 0;  // its number in the model
+};
+
 class FeedForward : public torch::nn::Module {
  public:
   struct Output {
     torch::Tensor y;
     torch::Tensor regularizer;  // scalar to be added to the loss; undefined if there is none or outside training
   };
-  virtual Output Forward(const torch::Tensor& x) = 0;  // x [tokens, width] -> y [tokens, width]
+  // x [tokens, width] -> y [tokens, width]. ids [tokens] int64: the tokens, for layers routed by them; may be undefined
+  // for all others.
+  Output Forward(const torch::Tensor& x, const torch::Tensor& ids = {});
 
   virtual UnitLayout Units() const { return {}; }  // empty: every token uses all of the layer
 
@@ -73,7 +93,16 @@ class FeedForward : public torch::nn::Module {
   void CollectRouting(bool on) { collect_ = on; }
   Routing TakeRouting();
 
+  // Share of the training budget that is used, for what changes over it.
+  void SetBudgetFraction(double fraction) { budget_fraction_ = fraction; }
+
  protected:
+  virtual Output Compute(const torch::Tensor& x, const torch::Tensor& ids) = 0;  // Forward() but for the dense part
+
+  // The dense part that every token passes, "always_on" of the config: act(x A_in) A_out, added to y. Nothing for 0.
+  void RegisterAlwaysOn(const FeedForwardContext& context);
+  double budget_fraction() const { return budget_fraction_; }
+
   // For Forward(): is routing wanted now, and what a pass did. `units` holds the unit index of every use, any shape.
   bool Collecting() const { return collect_ && is_training(); }
   void RecordVisits(const torch::Tensor& units, int64_t tokens);
@@ -83,14 +112,10 @@ class FeedForward : public torch::nn::Module {
  private:
   bool collect_ = false;
   int64_t unit_count_ = -1;  // of Units(), once it was asked for
+  double budget_fraction_ = 0.0;
+  Activation always_on_activation_ = Activation::kGelu;
+  torch::nn::Linear always_on_in_{nullptr}, always_on_out_{nullptr};
   Routing routing_;
-};
-
-struct FeedForwardContext {
-  const FeedForwardConfig& config;
-  int64_t width;
-  double init_std;
-  ModuleOptions options;
 };
 
 // Null for FeedForwardKind::kNone: such a block has neither the layer nor the norm before it.
@@ -98,7 +123,12 @@ std::shared_ptr<FeedForward> MakeFeedForward(const FeedForwardContext& context);
 
 std::shared_ptr<FeedForward> MakeDense(const FeedForwardContext& context);
 std::shared_ptr<FeedForward> MakeLeafTree(const FeedForwardContext& context);
+std::shared_ptr<FeedForward> MakeMoe(const FeedForwardContext& context);
 std::shared_ptr<FeedForward> MakeNeuronTree(const FeedForwardContext& context);
+std::shared_ptr<FeedForward> MakeProductKey(const FeedForwardContext& context);
+
+// Tells every feedforward layer within `model`.
+void SetBudgetFraction(const torch::nn::Module& model, double fraction);
 
 // What the forms of several kinds share.
 Activation KernelActivation(NonLinearity nonlinearity);
@@ -107,5 +137,8 @@ void AppendTreeLevels(size_t levels, std::vector<int32_t>* list);  // of a binar
 bool UseKernel(TreeForm form, const torch::Tensor& x);
 torch::Tensor NormalInit(at::IntArrayRef shape, double std);
 torch::Tensor UniformInit(at::IntArrayRef shape, double bound);
+torch::nn::Linear NormalLinear(int64_t in, int64_t out, double std);  // without bias
+torch::Tensor InFullPrecision(
+    const torch::Tensor& t);  // fp32, or double as it is: for what decides, under autocast too
 
 }  // namespace grove::nn

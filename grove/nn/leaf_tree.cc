@@ -1,18 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// Leaf trees (kernels/leaf_tree.h) with n paths. Gates take gradients for n > 1; with one path the decisions learn
-// only through the balance and hardening losses.
+// Leaf trees: the fast feedforward layer (FFF) of arXiv 2308.14711, kernels/leaf_tree.h, and what is ours: n paths,
+// trees side by side, gates by probability. A router chooses leaves and gates; the kernel, or GatedExperts, does the
+// rest.
+//
+//   gates          renormalized: p_i / sum of the chosen p; one path then has gate 1, and its decisions learn only
+//                  through the balance and hardening losses. probability: p_i, which has a gradient for one path too
+//   train_paths    other paths in training than in inference; all leaves is FORWARD_T of the paper
+//   train_hardened FORWARD_T with rounded decisions: the decided leaf with gate 1, and each decision takes the gradient
+//                  of its sigmoid (straight-through). Only leaves with a gradient are computed: the decided one, and
+//                  for each level the one where the path would end if that decision alone were flipped
+//   region leak    in training the two probabilities of a decision are exchanged, each with this probability
+//   trees          tree-major in every tensor; probabilities are renormalized within a tree, outputs added
 //
 // Initialization: leaves normal(init_std) as the dense layer of the recipe, biases 0; decisions uniform in
 // +-1/sqrt(width) without bias, so that a normalized token's logits start near 0 with spread about 0.6 and every leaf
 // is reached. decision_scale sharpens them from there (the pilot of the study used 4).
 #include "grove/kernels/leaf_tree.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
+#include <vector>
 
-#include "grove/nn/feed_forward.h"
+#include "grove/nn/gated_experts.h"
+#include "grove/nn/tree_routing.h"
 
 namespace grove::nn {
 namespace {
@@ -29,10 +42,6 @@ const float* Data(const torch::Tensor& t) {
               "the kernel form of a leaf tree takes contiguous fp32 tensors on the CPU");
   return t.data_ptr<float>();
 }
-
-struct Parameters {
-  torch::Tensor node_weights, node_biases, w1s, b1s, w2s, b2s;  // shapes: kernels/leaf_tree.h
-};
 
 // -> {y [tokens, out_width], chosen leaves [tokens, paths]}
 class LeafTreeFunction : public torch::autograd::Function<LeafTreeFunction> {
@@ -73,49 +82,13 @@ class LeafTreeFunction : public torch::autograd::Function<LeafTreeFunction> {
   }
 };
 
-// Values of decisions carried down the tree: from the value at the root and the values of every node's left and right
-// turn to the value at every leaf. left, right [tokens, decisions], breadth-first -> [tokens, 2^depth].
-template <class Combine>
-torch::Tensor DownTheTree(torch::Tensor value, const torch::Tensor& left, const torch::Tensor& right, size_t depth,
-                          const Combine& combine) {
-  for (size_t level = 0; level < depth; ++level) {
-    const int64_t first = (int64_t{1} << level) - 1, count = int64_t{1} << level;
-    value =
-        torch::stack({combine(value, left.narrow(1, first, count)), combine(value, right.narrow(1, first, count))}, -1)
-            .flatten(1);
-  }
-  return value;
-}
-
-// log p of every leaf, [tokens, leaves], from the scaled logits [tokens, decisions].
-torch::Tensor LogProbabilities(const torch::Tensor& logits, size_t depth) {
-  const auto add = [](const torch::Tensor& a, const torch::Tensor& b) { return a + b; };
-  return DownTheTree(torch::zeros({logits.size(0), 1}, logits.options()), torch::log_sigmoid(-logits),
-                     torch::log_sigmoid(logits), depth, add);
-}
-
-// The same without logarithms, cheaper and good enough for means: one sigmoid a decision.
-torch::Tensor Probabilities(const torch::Tensor& logits, size_t depth) {
-  const auto multiply = [](const torch::Tensor& a, const torch::Tensor& b) { return a * b; };
-  const torch::Tensor right = torch::sigmoid(logits);
-  return DownTheTree(torch::ones({logits.size(0), 1}, logits.options()), 1.0 - right, right, depth, multiply);
-}
-
-// 1 at the leaf where the decided path ends, else 0; [tokens, leaves].
-torch::Tensor DecidedLeaf(const torch::Tensor& logits, size_t depth) {
-  const torch::Tensor right = logits.detach() > 0;
-  const auto both = [](const torch::Tensor& a, const torch::Tensor& b) { return a & b; };
-  return DownTheTree(torch::ones({logits.size(0), 1}, right.options()), ~right, right, depth, both);
-}
-
-// Entropy of sigmoid(l), natural log: softplus(l) - l sigmoid(l).
-torch::Tensor DecisionEntropy(const torch::Tensor& logits) {
-  return torch::softplus(logits) - logits * torch::sigmoid(logits);
-}
-
 class LeafTree final : public FeedForward {
  public:
-  explicit LeafTree(const FeedForwardContext& context) : options_(context.options) {
+  explicit LeafTree(const FeedForwardContext& context)
+      : options_(context.options),
+        balance_(BalanceWeight(context.config, context.options)),
+        gates_(context.config.gates),
+        trees_(context.config.trees) {
     const FeedForwardConfig& config = context.config;
     shape_ = {.in_width = static_cast<size_t>(context.width),
               .leaf_width = static_cast<size_t>(config.leaf_width),
@@ -124,101 +97,132 @@ class LeafTree final : public FeedForward {
               .paths = static_cast<size_t>(config.paths),
               .decision_scale = static_cast<float>(config.decision_scale),
               .activation = KernelActivation(config.nonlinearity)};
-    const int64_t width = context.width, hidden = config.leaf_width;
-    const int64_t leaves = static_cast<int64_t>(shape_.leaves());
-    p_.node_weights = register_parameter("node_weights",
-                                         UniformInit({leaves - 1, width}, 1.0 / std::sqrt(static_cast<double>(width))));
-    p_.node_biases = register_parameter("node_biases", torch::zeros({leaves - 1, 1}));
-    p_.w1s = register_parameter("w1s", NormalInit({leaves, width, hidden}, context.init_std));
-    p_.b1s = register_parameter("b1s", torch::zeros({leaves, hidden}));
-    p_.w2s = register_parameter("w2s", NormalInit({leaves, hidden, width}, context.init_std));
-    p_.b2s = register_parameter("b2s", torch::zeros({leaves, width}));
-  }
-
-  Output Forward(const torch::Tensor& x) override {
-    const Parameters& p = p_;
-    const bool kernel = UseKernel(options_.form, x);
-    const bool regularize = is_training() && (options_.balance > 0 || options_.hardening > 0);
-    torch::Tensor logits;
-    if (!kernel || regularize || Collecting()) logits = DecisionLogits(x, p);
-    torch::Tensor y, chosen;
-    if (kernel) {
-      const auto out = LeafTreeFunction::apply(x.contiguous(), p.node_weights, p.node_biases, p.w1s, p.b1s, p.w2s,
-                                               p.b2s, shape_, options_.pool);
-      y = out[0];
-      chosen = out[1].to(torch::kLong);
-    } else {
-      const torch::Tensor gates = Gates(logits, &chosen);
-      y = GatedLeaves(x, gates, p);
-    }
-    if (Collecting()) {
-      RecordVisits(chosen, x.size(0));
-      RecordEntropy(DecisionEntropy(logits.detach()).sum(0));
-    }
-    return {y, regularize ? Regularizer(logits, chosen) : torch::Tensor()};
+    const int64_t width = context.width, decisions = trees_ * (Leaves() - 1);
+    node_weights_ = register_parameter("node_weights",
+                                       UniformInit({decisions, width}, 1.0 / std::sqrt(static_cast<double>(width))));
+    node_biases_ = register_parameter("node_biases", torch::zeros({decisions, 1}));
+    leaves_ = RegisterExperts(*this, trees_ * Leaves(), width, config.leaf_width, context.init_std);
+    RegisterAlwaysOn(context);
   }
 
   UnitLayout Units() const override {
     UnitLayout layout;
-    layout.unit_level.assign(shape_.leaves(), static_cast<int32_t>(shape_.depth));
-    AppendTreeLevels(shape_.depth, &layout.decision_level);
-    layout.parameters = {{"w1s", p_.w1s, 0}, {"b1s", p_.b1s, 0}, {"w2s", p_.w2s, 0}, {"b2s", p_.b2s, 0}};
-    layout.decision_parameters = {{"node_weights", p_.node_weights, 0}, {"node_biases", p_.node_biases, 0}};
+    layout.unit_level.assign(static_cast<size_t>(trees_) * shape_.leaves(), static_cast<int32_t>(shape_.depth));
+    for (int64_t tree = 0; tree < trees_; ++tree) AppendTreeLevels(shape_.depth, &layout.decision_level);
+    layout.parameters = ExpertParameters(leaves_);
+    layout.decision_parameters = {{"node_weights", node_weights_, 0}, {"node_biases", node_biases_, 0}};
     return layout;
   }
 
+ protected:
+  Output Compute(const torch::Tensor& x, const torch::Tensor&) override {
+    const bool rounded = is_training() && options_.train_hardened;
+    const bool leaky = is_training() && options_.region_leak > 0;
+    // What the kernel knows: renormalized gates of the n most probable leaves.
+    const bool kernel = UseKernel(options_.form, x) && gates_ == GateKind::kRenormalized && !rounded && !leaky;
+    torch::Tensor logits;
+    if (!kernel || Regularized() || Collecting()) logits = DecisionLogits(x);
+    torch::Tensor y, used;  // used: leaves of all trees, [tokens, any]
+    if (kernel) {
+      y = Kernel(x, &used);
+    } else {
+      const torch::Tensor routed = leaky ? LeakRegions(logits, options_.region_leak) : logits;
+      const ExpertChoice choice = rounded ? RoundedChoice(routed) : Choice(routed);
+      y = GatedExperts(x, choice, leaves_, shape_.activation, options_.form);
+      // Beside the decided leaves a rounded choice has those that only lend their gradient.
+      used = rounded ? choice.chosen.view({-1, trees_, choice.chosen.size(1) / trees_}).select(-1, 0) : choice.chosen;
+    }
+    if (Collecting()) {
+      RecordVisits(used, x.size(0));
+      RecordEntropy(DecisionEntropy(logits.detach()).sum(0).flatten());
+    }
+    return {y, Regularized() ? Regularizer(logits, used) : torch::Tensor()};
+  }
+
  private:
-  // Scaled, in fp32 (or double) also under autocast: probabilities of deep leaves are products of many decisions.
-  torch::Tensor DecisionLogits(const torch::Tensor& x, const Parameters& p) const {
-    const torch::Tensor logits = torch::linear(x, p.node_weights, p.node_biases.flatten());
-    return (logits.scalar_type() == torch::kDouble ? logits : logits.to(torch::kFloat)) * shape_.decision_scale;
+  int64_t Leaves() const { return static_cast<int64_t>(shape_.leaves()); }
+  int64_t Paths() const {
+    const bool other = is_training() && options_.train_paths > 0;
+    return other ? std::min(options_.train_paths, Leaves()) : static_cast<int64_t>(shape_.paths);
   }
+  double Hardening() const { return options_.hardening * (options_.hardening_ramp ? budget_fraction() : 1.0); }
+  bool Regularized() const { return is_training() && (balance_ > 0 || options_.hardening > 0); }
 
-  // Gates of all leaves, 0 where not chosen, [tokens, leaves]; `chosen` [tokens, paths].
-  torch::Tensor Gates(const torch::Tensor& logits, torch::Tensor* chosen) const {
-    if (shape_.paths == 1) {
-      const torch::Tensor decided = DecidedLeaf(logits, shape_.depth).to(logits.scalar_type());
-      *chosen = decided.argmax(1, /*keepdim=*/true);
-      return decided;
+  torch::Tensor Kernel(const torch::Tensor& x, torch::Tensor* used) const {
+    LeafTreeShape shape = shape_;
+    shape.paths = static_cast<size_t>(Paths());
+    const auto nodes = node_weights_.chunk(trees_), biases = node_biases_.chunk(trees_);
+    const auto w1 = leaves_.w1s.chunk(trees_), b1 = leaves_.b1s.chunk(trees_);
+    const auto w2 = leaves_.w2s.chunk(trees_), b2 = leaves_.b2s.chunk(trees_);
+    const torch::Tensor input = x.contiguous();
+    torch::Tensor y;
+    std::vector<torch::Tensor> visited;
+    for (size_t tree = 0; tree < static_cast<size_t>(trees_); ++tree) {
+      const auto out = LeafTreeFunction::apply(input, nodes[tree], biases[tree], w1[tree], b1[tree], w2[tree], b2[tree],
+                                               shape, options_.pool);
+      y = y.defined() ? y + out[0] : out[0];
+      visited.push_back(out[1].to(torch::kLong) + static_cast<int64_t>(tree) * Leaves());
     }
-    const torch::Tensor log_p = LogProbabilities(logits, shape_.depth);
-    const auto [top, leaves] = log_p.topk(static_cast<int64_t>(shape_.paths), 1);
-    *chosen = leaves;
-    return torch::zeros_like(log_p).scatter(1, leaves, torch::softmax(top, 1));  // softmax of log p renormalizes p
+    *used = torch::cat(visited, 1);
+    return y;
   }
 
-  // sum_i g_i f_i(x), every leaf computed: two products as large as a dense layer's.
-  torch::Tensor GatedLeaves(const torch::Tensor& x, const torch::Tensor& gates, const Parameters& p) const {
-    const int64_t leaves = p.w1s.size(0), hidden = p.w1s.size(2), width = p.w1s.size(1);
-    const torch::Tensor w1 = p.w1s.transpose(1, 2).reshape({leaves * hidden, width});
-    const torch::Tensor h = Activate(shape_.activation, torch::linear(x, w1, p.b1s.flatten()));
-    const torch::Tensor g = gates.to(h.scalar_type());
-    const torch::Tensor gated = (h.view({-1, leaves, hidden}) * g.unsqueeze(-1)).flatten(1);
-    return torch::matmul(gated, p.w2s.view({leaves * hidden, -1})) + torch::matmul(g, p.b2s);
+  // Scaled, [tokens, trees, decisions], in full precision: probabilities of deep leaves are products of many decisions.
+  torch::Tensor DecisionLogits(const torch::Tensor& x) const {
+    const torch::Tensor logits = torch::linear(x, node_weights_, node_biases_.flatten());
+    return InFullPrecision(logits).view({x.size(0), trees_, Leaves() - 1}) * shape_.decision_scale;
   }
 
-  // balance: leaves x sum_i f_i P_i, as in mixtures of experts: f_i the fraction of visits to leaf i (no gradient), P_i
-  // its mean probability; 1 when even. hardening: the summed mean entropy of the decisions.
-  torch::Tensor Regularizer(const torch::Tensor& logits, const torch::Tensor& chosen) const {
+  // From each tree's leaves [tokens, trees, n] and their gates to those of all trees, [tokens, trees x n].
+  ExpertChoice OfAllTrees(const torch::Tensor& leaves, const torch::Tensor& gates) const {
+    const torch::Tensor first = torch::arange(trees_, leaves.options()).unsqueeze(1) * Leaves();
+    return {(leaves + first).flatten(1), gates.flatten(1)};
+  }
+
+  ExpertChoice Choice(const torch::Tensor& logits) const {
+    const int64_t paths = Paths();
+    if (paths == 1) {
+      const torch::Tensor decided = DecidedLeaves(logits, shape_.depth).unsqueeze(-1);
+      if (gates_ == GateKind::kRenormalized) return OfAllTrees(decided, torch::ones_like(decided, logits.options()));
+      return OfAllTrees(decided, LogProbabilities(logits, shape_.depth).gather(-1, decided).exp());
+    }
+    const auto [top, leaves] = LogProbabilities(logits, shape_.depth).topk(paths, -1);
+    // softmax of log p renormalizes p
+    return OfAllTrees(leaves, gates_ == GateKind::kRenormalized ? torch::softmax(top, -1) : top.exp());
+  }
+
+  ExpertChoice RoundedChoice(const torch::Tensor& logits) const {
+    const auto multiply = [](const torch::Tensor& a, const torch::Tensor& b) { return a * b; };
+    const auto add = [](const torch::Tensor& a, const torch::Tensor& b) { return a + b; };
+    const torch::Tensor right = StraightThroughTurns(logits), left = 1.0 - right;
+    const torch::Tensor root = torch::ones({logits.size(0), trees_, 1}, logits.options());
+    const torch::Tensor gates = DownTheTree(root, left, right, shape_.depth, multiply);
+    // How many turns on the way to a leaf are those decided: all of them, or all but one, which alone has a gradient.
+    const torch::Tensor agreeing = DownTheTree(root, left.detach(), right.detach(), shape_.depth, add);
+    const torch::Tensor leaves = std::get<1>(agreeing.topk(static_cast<int64_t>(shape_.depth) + 1, -1));
+    return OfAllTrees(leaves, gates.gather(-1, leaves));
+  }
+
+  // balance: BalanceLoss of tree_routing.h. hardening: the summed mean entropy of the decisions.
+  torch::Tensor Regularizer(const torch::Tensor& logits, const torch::Tensor& used) const {
     torch::Tensor sum = torch::zeros({}, logits.options());
-    if (options_.balance > 0) {
-      const int64_t leaves = static_cast<int64_t>(shape_.leaves());
-      const torch::Tensor mean_p = Probabilities(logits, shape_.depth).mean(0);
-      const torch::Tensor visited = chosen.flatten();
-      const torch::Tensor visits = torch::zeros({leaves}, logits.options())
-                                       .scatter_add_(0, visited, torch::ones(visited.sizes(), logits.options()));
-      const double scale = options_.balance * static_cast<double>(leaves) / static_cast<double>(visited.numel());
-      sum = sum + (visits * mean_p).sum() * scale;
+    if (balance_ > 0) {
+      sum = sum + balance_ * BalanceLoss(Probabilities(logits, shape_.depth).mean(0), used, Leaves());
     }
-    if (options_.hardening > 0) {
-      sum = sum + DecisionEntropy(logits).mean(0).sum() * options_.hardening;
-    }
+    const double hardening = Hardening();
+    if (hardening > 0) sum = sum + DecisionEntropy(logits).mean(0).sum() * hardening;
     return sum;
   }
 
   ModuleOptions options_;
-  LeafTreeShape shape_;
-  Parameters p_;  // the registered tensors: .to(device) and optimizers change them in place
+  double balance_;
+  GateKind gates_;
+  int64_t trees_;
+  LeafTreeShape shape_;  // of one tree
+  // The registered tensors: .to(device) and optimizers change them in place.
+  torch::Tensor node_weights_;  // [trees x decisions, width]
+  torch::Tensor node_biases_;   // [trees x decisions, 1]
+  ExpertWeights leaves_;
 };
 
 }  // namespace

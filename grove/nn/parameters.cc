@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <utility>
+#include <vector>
 
 #include "grove/base/check.h"
 
@@ -25,7 +27,22 @@ DType DTypeOf(const torch::Tensor& tensor) {
   }
 }
 
+std::vector<std::pair<std::string, torch::Tensor>> StoredTensors(const torch::nn::Module& model) {
+  std::vector<std::pair<std::string, torch::Tensor>> tensors;
+  for (const auto& item : model.named_parameters()) tensors.emplace_back(item.key(), item.value());
+  for (const auto& buffer : StoredBuffers(model)) tensors.push_back(buffer);
+  return tensors;
+}
+
 }  // namespace
+
+std::vector<std::pair<std::string, torch::Tensor>> StoredBuffers(const torch::nn::Module& model) {
+  std::vector<std::pair<std::string, torch::Tensor>> buffers;
+  for (const auto& item : model.named_buffers()) {
+    if (!item.key().ends_with("sinusoids")) buffers.emplace_back(item.key(), item.value());
+  }
+  return buffers;
+}
 
 TensorView ViewOfTensor(const torch::Tensor& tensor) {
   GROVE_CHECK(tensor.device().is_cpu() && tensor.is_contiguous());
@@ -44,13 +61,11 @@ std::string SameName(const SafetensorsFile&, const std::string& parameter) { ret
 
 Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& file, const StoredName& stored) {
   const torch::NoGradGuard no_grad;
-  for (const auto& item : model.named_parameters()) {
-    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> values,
-                           file.ReadFloats(stored(file, item.key()), item.value().sizes().vec()));
-    const torch::Tensor source = torch::empty(item.value().sizes(), torch::kFloat);
+  for (auto& [name, tensor] : StoredTensors(model)) {
+    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> values, file.ReadFloats(stored(file, name), tensor.sizes().vec()));
+    const torch::Tensor source = torch::empty(tensor.sizes(), torch::kFloat);
     std::memcpy(source.data_ptr<float>(), values.data(), values.size() * sizeof(float));
-    torch::Tensor parameter = item.value();
-    parameter.copy_(source);
+    tensor.copy_(source);
   }
   return Ok{};
 }
@@ -60,8 +75,8 @@ Status SaveModel(const torch::nn::Module& model, const ModelConfig& config, cons
   const torch::NoGradGuard no_grad;
   const torch::ScalarType dtype = options.bf16 ? torch::kBFloat16 : torch::kFloat;
   std::map<std::string, torch::Tensor> tensors;
-  for (const auto& item : model.named_parameters()) {
-    tensors[item.key()] = item.value().detach().to(torch::kCPU, dtype).contiguous();
+  for (const auto& [name, tensor] : StoredTensors(model)) {
+    tensors[name] = tensor.detach().to(torch::kCPU, dtype).contiguous();
   }
   const double head_width = static_cast<double>(config.width / config.heads);
   for (int64_t layer = 0; config.crammed() && layer < config.layers; ++layer) {

@@ -6,6 +6,8 @@
 
 #include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "grove/base/result.h"
 #include "grove/io/model_config.h"
@@ -18,7 +20,11 @@ namespace grove::nn {
 using StoredName = std::function<std::string(const SafetensorsFile& file, const std::string& parameter)>;
 std::string SameName(const SafetensorsFile& file, const std::string& parameter);
 
-// Fills every parameter of `model` from the tensor of its name. An error if one is missing or has another shape.
+// Buffers that a model's config does not give: stored with the parameters, by name.
+std::vector<std::pair<std::string, torch::Tensor>> StoredBuffers(const torch::nn::Module& model);
+
+// Fills every parameter of `model`, and every buffer that its config does not give, from the tensor of its name. An
+// error if one is missing or has another shape.
 Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& file, const StoredName& stored = SameName);
 
 struct SaveModelOptions {

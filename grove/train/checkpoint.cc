@@ -52,6 +52,7 @@ void RemoveOld(const std::string& folder, int64_t keep) {
 std::map<std::string, torch::Tensor> StateTensors(const torch::nn::Module& model, const AdamW& optimizer) {
   std::map<std::string, torch::Tensor> tensors;
   for (const auto& item : model.named_parameters()) tensors["parameter." + item.key()] = item.value().detach();
+  for (const auto& [name, buffer] : nn::StoredBuffers(model)) tensors["buffer." + name] = buffer;
   for (const auto& [name, moments] : optimizer.moments()) {
     tensors["moment1." + name] = moments.first;
     tensors["moment2." + name] = moments.second;

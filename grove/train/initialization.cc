@@ -15,8 +15,9 @@ namespace {
 constexpr double kNoise = 0.1;  // of `alike`, relative to the spread of the first unit's weights
 
 // Ends of the names of matrices that write into the residual stream.
-constexpr std::array<std::string_view, 5> kOutputs = {".attn.dense.weight", ".dense_out.weight", ".linear_out.weight",
-                                                      ".linear_out_left.weight", ".w2s"};
+constexpr std::array<std::string_view, 7> kOutputs = {
+    ".attn.dense.weight",    ".dense_out.weight", ".linear_out.weight", ".linear_out_left.weight", ".w2s",
+    ".always_on_out.weight", ".neurons_out"};
 
 bool WritesToTheResidual(std::string_view name) {
   return std::any_of(kOutputs.begin(), kOutputs.end(), [&](std::string_view end) { return name.ends_with(end); });

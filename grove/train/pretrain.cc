@@ -125,7 +125,7 @@ Status Run::Begin() {
                            {"time", UnixSeconds()},
                            {"options", OptionsJson(task_.options)},
                            {"device", parts_.compute.name},
-                           {"feed_forward", DescribeFeedForward(task_.config.feed_forward)},
+                           {"feed_forward", DescribeFeedForward(task_.config)},
                            {"parameters", nn::CountParameters(parts_.objective->model())},
                            {"data", parts_.data.card()}});
 }
@@ -150,10 +150,10 @@ Status Run::Loop() {
 void Run::Step() {
   const double fraction = BudgetFraction(options_, progress_);
   const int64_t micro_batches = MicroBatches(options_, fraction);
-  if (options_.dropout > 0)
-    torch::manual_seed(static_cast<uint64_t>(options_.seed) * 1'000'003 + static_cast<uint64_t>(progress_.step));
-  const Replicas::Options replica_options{.bf16 = parts_.compute.bf16,
-                                          .loss_scale = 1.0 / static_cast<double>(micro_batches)};
+  // Dropout, region leaks and noisy routers draw the same numbers in a resumed run.
+  torch::manual_seed(static_cast<uint64_t>(options_.seed) * 1'000'003 + static_cast<uint64_t>(progress_.step));
+  const Replicas::Options replica_options{
+      .bf16 = parts_.compute.bf16, .loss_scale = 1.0 / static_cast<double>(micro_batches), .budget_fraction = fraction};
   parts_.routing.BeginStep(RoutingDue(progress_.step + 1));
   for (int64_t i = 0; i < micro_batches; ++i) {
     const Batch batch = stream_->Next().To(parts_.compute.device);
@@ -239,7 +239,7 @@ Status Run::Checkpoint() {
 // The card of the model: what it was made of and how well it does.
 Json Run::Card() const {
   Json card{{"data", parts_.data.card()},
-            {"feed_forward", DescribeFeedForward(task_.config.feed_forward)},
+            {"feed_forward", DescribeFeedForward(task_.config)},
             {"parameters", nn::CountParameters(parts_.objective->model())},
             {"validation_loss", validation_loss_.value_or(0)},
             {"steps", progress_.step},
@@ -312,7 +312,7 @@ Result<PretrainSummary> PretrainChecked(const PretrainOptions& options, const Pr
   GROVE_ASSIGN_OR_RETURN(TrainingData data, DataOf(options, compute));
   GROVE_ASSIGN_OR_RETURN(const ModelConfig config,
                          InitialModelConfig(options, {data.vocabulary(), data.pad_id(), data.tokenizer_path()}));
-  const nn::ModuleOptions module_options{.balance = options.balance, .hardening = options.hardening};
+  const nn::ModuleOptions module_options = ModuleOptionsOf(options);
   PretrainOptions copy = options;
   const TrainingTask task{
       .config = config,

@@ -22,8 +22,6 @@ void AddRecipeOptions(PretrainOptions& o, OptionList& list) {
       {"weight_decay", &o.weight_decay, "AdamW: not on biases and norms", 0, 10},
       {"clip", &o.clip, "Largest norm of the gradient", 1e-9, 1e9},
       {"mask_share", &o.mask_share, "Share of tokens to predict (80/10/10 masked, random, kept)", 0.01, 0.9},
-      {"balance", &o.balance, "leaf_tree: weight of the balance loss", 0, 100},
-      {"hardening", &o.hardening, "leaf_tree: weight of the decisions' entropy", 0, 100},
       {"dropout", &o.dropout, "Probability of dropping a hidden value", 0, 0.9},
       {"init", &o.init, "Initial weights; see docs/diagnostics.md", 0, 0, "recipe scaled published alike"},
       {"unit_rate_power", &o.unit_rate_power,
@@ -65,6 +63,7 @@ OptionList PretrainOptionList(PretrainOptions& o) {
        true},
   };
   AddModelOptions(o, list);
+  AddRoutingOptions(o, list);
   AddRecipeOptions(o, list);
   AddRunOptions(o, list);
   return list;

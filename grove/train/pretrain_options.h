@@ -10,10 +10,11 @@
 #include "grove/base/result.h"
 #include "grove/train/model_options.h"
 #include "grove/train/options.h"
+#include "grove/train/routing_options.h"
 
 namespace grove::train {
 
-struct PretrainOptions : ModelOptions {
+struct PretrainOptions : ModelOptions, RoutingOptions {
   std::string about;  // a configuration file's own words about itself
   std::string data, output;
   std::string start_from;  // model directory; its shape replaces the ModelOptions but `length`
@@ -25,7 +26,6 @@ struct PretrainOptions : ModelOptions {
   double batch_ramp = 0;
   double learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.98, epsilon = 1e-12, weight_decay = 0.01, clip = 0.5;
   double mask_share = 0.25;
-  double balance = 0.01, hardening = 0;
   double dropout = 0;
   std::string init = "recipe";
   double unit_rate_power = 0;

@@ -125,5 +125,64 @@ TEST(Schedule, EveryBudgetHasAFraction) {
   EXPECT_DOUBLE_EQ(BudgetFraction(options, progress), 0.5);
 }
 
+TEST(ModelOptions, EveryKindIsAnOptionAway) {
+  PretrainOptions options;
+  for (const char* kind : {"dense", "leaf_tree", "moe", "neuron_tree", "none", "product_key"}) {
+    options.feed_forward = kind;
+    const Result<ModelConfig> config = ModelConfigOf(options, 0, 100, 0);
+    ASSERT_TRUE(config.ok()) << config.error().message();
+    EXPECT_EQ(FeedForwardKindName(config.value().feed_forward.kind), kind);
+    EXPECT_TRUE(config.value().layer_feed_forward.empty());
+  }
+  for (const char* routing : {"hard", "straight_through", "random", "token_hash"}) {
+    options.feed_forward = "neuron_tree";
+    options.routing = routing;
+    const Result<ModelConfig> config = ModelConfigOf(options, 0, 100, 0);
+    ASSERT_TRUE(config.ok()) << config.error().message();
+    EXPECT_NE(ModelConfigJson(config.value()).find(routing == std::string("hard") ? "fff" : routing),
+              std::string::npos);
+  }
+  options = {};
+  options.feed_forward = "moe";
+  options.top_k = 33;
+  const Result<ModelConfig> config = ModelConfigOf(options, 0, 100, 0);
+  ASSERT_FALSE(config.ok());
+  EXPECT_NE(config.error().message().find("experts_per_token"), std::string::npos) << config.error().message();
+}
+
+TEST(ModelOptions, LayersMayDiffer) {
+  PretrainOptions options;
+  options.layers = 6;
+  options.layer_feed_forward = " 0-1: feed_forward=dense intermediate=512 ; 3,5: feed_forward=none;5:paths=4 ;";
+  const Result<ModelConfig> result = ModelConfigOf(options, 0, 100, 0);
+  ASSERT_TRUE(result.ok()) << result.error().message();
+  const ModelConfig& config = result.value();
+  EXPECT_EQ(config.layer_feed_forward.size(), 6u);
+  EXPECT_EQ(config.FeedForwardOf(1).intermediate, 512);
+  EXPECT_EQ(config.FeedForwardOf(1).kind, FeedForwardKind::kDense);
+  EXPECT_EQ(config.FeedForwardOf(2), config.feed_forward);
+  EXPECT_EQ(config.FeedForwardOf(3).kind, FeedForwardKind::kNone);
+  EXPECT_EQ(config.FeedForwardOf(5).kind, FeedForwardKind::kLeafTree);  // the later entry counts
+  EXPECT_EQ(config.FeedForwardOf(5).paths, 4);
+
+  const std::pair<const char*, const char*> wrong[] = {
+      {"0 feed_forward=none", "no colon"},
+      {"0: feedforward=none", "\"feedforward=none\", which is no option of a layer"},
+      {"0: layers=3", "no option of a layer"},
+      {"0: depth=99", "depth is 99 and must be from 0 to 24"},
+      {"0: depth", "must be a whole number"},
+      {"6: paths=1", "which are not among 0-5"},
+      {"3-1: paths=1", "not among"},
+      {"a-b: paths=1", "names no layers"},
+      {"1-: paths=1", "names no layers"},
+      {"0: paths=17", "leaf_paths"}};
+  for (const auto& [text, problem] : wrong) {
+    options.layer_feed_forward = text;
+    const Result<ModelConfig> refused = ModelConfigOf(options, 0, 100, 0);
+    ASSERT_FALSE(refused.ok()) << text;
+    EXPECT_NE(refused.error().message().find(problem), std::string::npos) << refused.error().message();
+  }
+}
+
 }  // namespace
 }  // namespace grove::train

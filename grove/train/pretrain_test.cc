@@ -153,6 +153,33 @@ TEST_F(PretrainTest, StoppedWithADamagedCheckpointResumesFromTheOneBefore) {
 }
 
 // The remedies' state (visit counts, moving shares) is part of a checkpoint, and reports on routing change nothing.
+// Every kind in one model, with all that draws random numbers or changes over the budget.
+TEST_F(PretrainTest, RoutersThatDrawNumbersResumeBitIdentically) {
+  const auto options = [this](const char* name) {
+    PretrainOptions own = Options(name);
+    own.layers = 5;
+    own.steps = 40;
+    own.layer_feed_forward =
+        "0: feed_forward=moe router=noisy_top_k experts=4 expert_width=3; 1: feed_forward=neuron_tree routing=random;"
+        "2: feed_forward=product_key sub_keys=4 key_width=4; 3: feed_forward=neuron_tree routing=token_hash "
+        "always_on=3";
+    own.region_leak = 0.1;
+    own.train_paths = 4;
+    own.hardening = 0.1;
+    own.hardening_schedule = "linear";
+    return own;
+  };
+  ASSERT_TRUE(Pretrain(options("whole"), {}).ok());
+  int asked = 0;
+  PretrainContext context;
+  context.stop = [&asked] { return ++asked == 25; };
+  ASSERT_FALSE(Pretrain(options("stopped"), context).value().finished);
+  const auto resumed = Pretrain(options("stopped"), {.resume = true});
+  ASSERT_TRUE(resumed.ok() && resumed.value().finished);
+  EXPECT_EQ(ReadTextFile(Output("whole") + "/model.safetensors").value(),
+            ReadTextFile(Output("stopped") + "/model.safetensors").value());
+}
+
 TEST_F(PretrainTest, PerUnitUpdatesResumeBitIdentically) {
   const auto options = [this](const char* name) {
     PretrainOptions own = Options(name);

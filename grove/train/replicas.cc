@@ -6,6 +6,8 @@
 #include <exception>
 #include <utility>
 
+#include "grove/nn/parameters.h"
+
 namespace grove::train {
 
 std::vector<Batch> SplitBatch(const Batch& batch, size_t parts) {
@@ -35,6 +37,9 @@ Replicas::Replicas(std::shared_ptr<Objective> main, AdamW& optimizer, size_t cou
   while (objectives_.size() < count) {
     objectives_.push_back(make());
     gradients_.push_back(optimizer.Share(objectives_.back()->trained()));
+    const auto own = nn::StoredBuffers(objectives_.back()->trained());
+    const auto shared = nn::StoredBuffers(objectives_.front()->trained());
+    for (size_t i = 0; i < own.size(); ++i) own[i].second.set_data(shared[i].second);
   }
 }
 
@@ -60,6 +65,7 @@ Replicas::Loss Replicas::ForwardBackward(const Batch& batch, const Options& opti
   ForEach([&](size_t replica) {
     if (replica >= shares.size()) return;
     const Batch& share = shares[replica];
+    nn::SetBudgetFraction(objectives_[replica]->trained(), options.budget_fraction);
     torch::Tensor loss;
     {
       const nn::AutocastScope autocast(options.bf16);

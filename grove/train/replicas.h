@@ -28,8 +28,9 @@ class Replicas {
            const std::function<std::shared_ptr<Objective>()>& make);
 
   struct Options {
-    bool bf16 = false;        // autocast
-    double loss_scale = 1.0;  // of the gradients: 1 / micro-batches
+    bool bf16 = false;             // autocast
+    double loss_scale = 1.0;       // of the gradients: 1 / micro-batches
+    double budget_fraction = 0.0;  // used so far: FeedForward::SetBudgetFraction
   };
   struct Loss {
     torch::Tensor value;  // ObjectiveLoss::per_word of the batch, a scalar on the device

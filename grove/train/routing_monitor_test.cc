@@ -17,7 +17,7 @@ namespace {
 class Scripted final : public nn::FeedForward {
  public:
   Scripted() { weights_ = register_parameter("weights", torch::ones({4, 2})); }
-  Output Forward(const torch::Tensor& x) override {
+  Output Compute(const torch::Tensor& x, const torch::Tensor&) override {
     if (Collecting()) {
       RecordVisits(x.select(1, 0), x.size(0));
       RecordEntropy(x.select(1, 1).sum().view({1}));

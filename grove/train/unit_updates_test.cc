@@ -22,7 +22,7 @@ class ThreeUnits final : public nn::FeedForward {
     bias_ = register_parameter("bias", torch::randn({3}));
     shared_ = register_parameter("shared", torch::randn({7}));
   }
-  Output Forward(const torch::Tensor& x) override { return {x, {}}; }
+  Output Compute(const torch::Tensor& x, const torch::Tensor&) override { return {x, {}}; }
   nn::UnitLayout Units() const override {
     nn::UnitLayout layout;
     layout.unit_level = {0, 0, 0};
