@@ -111,7 +111,7 @@ class Train(program.ProgramTest):
 
     def test_every_verb_explains_itself_with_an_example(self):
         overview = self.succeed("--help")
-        for verb in ("tokenizer", "data", "pretrain", "report"):
+        for verb in ("tokenizer", "data", "pretrain", "finetune", "eval", "report"):
             self.assertIn(verb, overview)
             text = self.succeed(verb, "--help")
             self.assertIn("Example:", text)

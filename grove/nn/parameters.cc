@@ -45,8 +45,9 @@ std::string SameName(const SafetensorsFile&, const std::string& parameter) { ret
 Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& file, const StoredName& stored) {
   const torch::NoGradGuard no_grad;
   for (const auto& item : model.named_parameters()) {
-    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> values,
-                           file.ReadFloats(stored(file, item.key()), item.value().sizes().vec()));
+    const std::string name = stored(file, item.key());
+    if (name.empty()) continue;
+    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> values, file.ReadFloats(name, item.value().sizes().vec()));
     const torch::Tensor source = torch::empty(item.value().sizes(), torch::kFloat);
     std::memcpy(source.data_ptr<float>(), values.data(), values.size() * sizeof(float));
     torch::Tensor parameter = item.value();
