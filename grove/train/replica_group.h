@@ -3,7 +3,7 @@
 //
 // Copies of a model for threads that train side by side: they share the parameters and have their own gradients, which
 // are added in a fixed order, so that a result depends on the number of threads only by rounding, and not at all on
-// timing. What a copy computes is the caller's (replicas.h: masked words; finetune_run.h: tasks).
+// timing. What a copy computes is the caller's. (The pretraining loop has the same for its objectives in replicas.h.)
 //
 //   ReplicaGroup<nn::TextModel> group(model, optimizer, threads, make);
 //   group.ForEach([&](size_t i) { if (i < shares.size()) Loss(group[i], shares[i]).backward(); });
