@@ -14,23 +14,22 @@
 #   EPOCHS    of fine-tuning                                    (GPU: 5, CPU: 2)
 #   SEEDS     fine-tunings of each task, the median counts      (1)
 #   MAX_EXAMPLES  training rows of a task, 0 for all            (GPU: 0, CPU: 4000)
-#   RATE      of fine-tuning; small models want more than the recipe's 4e-5   (3e-4)
+#   RATE      of fine-tuning; small models want more than the recipe's 4e-5   (GPU: 3e-4, CPU: 1e-3)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 device=${DEVICE:-$(nvidia-smi -L >/dev/null 2>&1 && echo cuda || echo cpu)}
 if [ "$device" = cuda ]; then
   minutes=${MINUTES:-3} config=${CONFIG:-configs/small-leaf-tree.json} vocabulary=${VOCABULARY:-6144} megabytes=${TEXT_MB:-0}
-  epochs=${EPOCHS:-5} examples=${MAX_EXAMPLES:-0}
+  epochs=${EPOCHS:-5} examples=${MAX_EXAMPLES:-0} rate=${RATE:-3e-4}
 else
   minutes=${MINUTES:-1} config=${CONFIG:-configs/demo-leaf-tree.json} vocabulary=${VOCABULARY:-2048} megabytes=${TEXT_MB:-12}
-  epochs=${EPOCHS:-2} examples=${MAX_EXAMPLES:-4000}
+  epochs=${EPOCHS:-2} examples=${MAX_EXAMPLES:-4000} rate=${RATE:-1e-3}
 fi
 build=${BUILD:-$([ -x build/cuda/cli/grove-train ] && echo build/cuda || echo build/release)}
 data=${DATA:-../shared/data}
 output=${OUTPUT:-build/pretrain-finetune-eval}
 tasks=${TASKS:-SST-2 CoLA}
-rate=${RATE:-3e-4}
 grove_train=$build/cli/grove-train
 if [ ! -t 2 ]; then export GROVE_PROGRESS=${GROVE_PROGRESS:-lines}; fi
 

@@ -32,6 +32,8 @@ class Session {
 
  private:
   Result<FinetuneParts> Prepare();
+  Result<LabelledText> ReadTrainingText();
+  Status ReadData(const Tokenizer& tokenizer, FinetuneParts* parts);
   Result<Tokenizer> LoadTokenizer(const ModelDirectory& directory);
   Status PrepareFolder() const;
   Result<std::vector<RunResult>> RunAll(const FinetuneParts& parts, RunLog& log);
@@ -69,6 +71,46 @@ Result<Tokenizer> Session::LoadTokenizer(const ModelDirectory& directory) {
   return tokenizer;
 }
 
+// The training rows, as many as are to be used.
+Result<LabelledText> Session::ReadTrainingText() {
+  GROVE_ASSIGN_OR_RETURN(LabelledText text, ReadLabelledText(files_.train, files_.kind, files_.columns));
+  const size_t count = text.rows.size(), limit = static_cast<size_t>(options_.max_examples);
+  if (files_.glue != nullptr) {
+    Notice(PartialFileNotice(*files_.glue, files_.train, static_cast<int64_t>(count), files_.train_rows));
+  }
+  if (limit == 0 || limit >= count) return text;
+  for (size_t i = 1; i < limit; ++i) std::swap(text.rows[i], text.rows[i * count / limit]);
+  text.rows.resize(limit);
+  return text;
+}
+
+// Rows as examples; `dev` is read and checked against the training text.
+Status Session::ReadData(const Tokenizer& tokenizer, FinetuneParts* parts) {
+  GROVE_ASSIGN_OR_RETURN(const LabelledText train_text, ReadTrainingText());
+  LabelSet labels{files_.kind, {}, true};
+  if (files_.glue != nullptr) {
+    labels.names = files_.glue->labels;
+  } else {
+    GROVE_ASSIGN_OR_RETURN(labels, LabelsOf(train_text, files_.kind));
+  }
+  const auto encode = [&](const LabelledText& text) -> Result<TaskData> {
+    GROVE_ASSIGN_OR_RETURN(TaskData data, EncodeTask(text, labels, tokenizer, options_.length, *parts->pool));
+    for (const std::string& notice : DataNotices(text, data, options_.length)) Notice(notice);
+    return data;
+  };
+  GROVE_ASSIGN_OR_RETURN(parts->train, encode(train_text));
+  for (const TaskFiles::Dev& file : files_.dev) {
+    GROVE_ASSIGN_OR_RETURN(const LabelledText text, ReadLabelledText(file.path, files_.kind, files_.columns));
+    if (files_.glue != nullptr) {
+      Notice(PartialFileNotice(*files_.glue, file.path, static_cast<int64_t>(text.rows.size()), file.official_rows));
+    }
+    GROVE_RETURN_IF_ERROR(CheckSamePairs(train_text, text));
+    GROVE_ASSIGN_OR_RETURN(TaskData data, encode(text));
+    parts->dev.push_back({std::move(data), file.suffix});
+  }
+  return Ok{};
+}
+
 // Reads everything and checks it, before any work starts.
 Result<FinetuneParts> Session::Prepare() {
   GROVE_RETURN_IF_ERROR(CheckOptions(options_));
@@ -79,44 +121,14 @@ Result<FinetuneParts> Session::Prepare() {
     options_.length = pretrained.config.max_length;
     Notice(fmt::format("--length is {}, the longest input of {}", options_.length, options_.model));
   }
-  const auto pool = std::make_shared<ThreadPool>(context_.threads);
-  GROVE_ASSIGN_OR_RETURN(LabelledText train_text, ReadLabelledText(files_.train, files_.kind, files_.columns));
-  const auto rows = static_cast<int64_t>(train_text.rows.size());
-  if (files_.glue != nullptr) {
-    Notice(PartialFileNotice(*files_.glue, files_.train, rows, files_.train_rows));
-  }
-  if (options_.max_examples > 0 && options_.max_examples < rows) {
-    const auto limit = static_cast<size_t>(options_.max_examples), count = train_text.rows.size();
-    for (size_t i = 1; i < limit; ++i) std::swap(train_text.rows[i], train_text.rows[i * count / limit]);
-    train_text.rows.resize(limit);
-  }
-  LabelSet labels;
-  if (files_.glue != nullptr) {
-    labels = {files_.kind, files_.glue->labels, true};
-  } else {
-    GROVE_ASSIGN_OR_RETURN(labels, LabelsOf(train_text, files_.kind));
-  }
-  const auto encode = [&](const LabelledText& text) -> Result<TaskData> {
-    GROVE_ASSIGN_OR_RETURN(TaskData data, EncodeTask(text, labels, tokenizer, options_.length, *pool));
-    for (const std::string& notice : DataNotices(text, data, options_.length)) Notice(notice);
-    return data;
-  };
-  GROVE_ASSIGN_OR_RETURN(TaskData train, encode(train_text));
-  std::vector<DevelopmentSet> dev;
-  for (const TaskFiles::Dev& file : files_.dev) {
-    GROVE_ASSIGN_OR_RETURN(const LabelledText text, ReadLabelledText(file.path, files_.kind, files_.columns));
-    if (files_.glue != nullptr) {
-      Notice(PartialFileNotice(*files_.glue, file.path, static_cast<int64_t>(text.rows.size()), file.official_rows));
-    }
-    GROVE_RETURN_IF_ERROR(CheckSamePairs(train_text, text));
-    GROVE_ASSIGN_OR_RETURN(TaskData data, encode(text));
-    dev.push_back({std::move(data), file.suffix});
-  }
-  GROVE_ASSIGN_OR_RETURN(Compute compute, ChooseCompute(options_.device, context_.threads, options_.bf16));
-  const TaskMetrics metrics = files_.glue != nullptr ? MetricsOf(*files_.glue) : MetricsOf(labels);
-  const ModelConfig config = TaskConfig(pretrained.config, labels, options_.dropout, options_.pooler_width);
-  return FinetuneParts{options_,           metrics, std::move(train), std::move(dev), std::move(pretrained), config,
-                       std::move(compute), pool};
+  FinetuneParts parts{
+      options_, {}, {}, {}, std::move(pretrained), {}, {}, std::make_shared<ThreadPool>(context_.threads)};
+  GROVE_RETURN_IF_ERROR(ReadData(tokenizer, &parts));
+  const LabelSet& labels = parts.train.labels;
+  GROVE_ASSIGN_OR_RETURN(parts.compute, ChooseCompute(options_.device, context_.threads, options_.bf16));
+  parts.metrics = files_.glue != nullptr ? MetricsOf(*files_.glue) : MetricsOf(labels);
+  parts.config = TaskConfig(parts.pretrained.config, labels, options_.dropout, options_.pooler_width);
+  return parts;
 }
 
 Status Session::PrepareFolder() const {
@@ -134,7 +146,7 @@ Status Session::PrepareFolder() const {
       fs::remove(folder + "/" + name, error);
     }
   }
-  fs::remove_all(folder + "/runs", error);
+  GROVE_RETURN_IF_ERROR(RemoveFolder(folder + "/runs"));
   fs::create_directories(folder, error);
   if (error) return Error(ErrorCode::kIo, "cannot create " + folder + ": " + error.message());
   return Ok{};
@@ -156,8 +168,7 @@ Status Session::MoveMedian(int64_t seed) const {
     fs::rename(from, to, error);
     if (error) return Error(ErrorCode::kIo, "cannot move " + from + " to " + to + ": " + error.message());
   }
-  fs::remove_all(options_.output + "/runs", error);
-  return Ok{};
+  return RemoveFolder(options_.output + "/runs");
 }
 
 Result<std::vector<RunResult>> Session::RunAll(const FinetuneParts& parts, RunLog& log) {

@@ -159,6 +159,34 @@ std::vector<std::vector<size_t>> Cut(const std::vector<size_t>& order, size_t ba
   return batches;
 }
 
+// Ids, mask and types of a batch, in zeros that `make` gives.
+template <class Make>
+nn::TextInput MakeInput(const TaskData& data, std::span<const size_t> examples, int64_t pad_id, const Make& make) {
+  const auto count = static_cast<int64_t>(examples.size());
+  int64_t longest = 0, tokens = 0;
+  bool types = false;
+  for (const size_t i : examples) {
+    const TaskExample& example = data.examples[i];
+    longest = std::max(longest, static_cast<int64_t>(example.ids.size()));
+    tokens += static_cast<int64_t>(example.ids.size());
+    types = types || example.type_ids.back() != 0;
+  }
+  nn::TextInput input;
+  input.ids = make({count, longest}, torch::kLong).fill_(pad_id);
+  if (tokens < count * longest) input.attention_mask = make({count, longest}, torch::kLong);
+  if (types) input.token_types = make({count, longest}, torch::kLong);
+  int64_t offset = 0;
+  for (const size_t i : examples) {
+    const TaskExample& example = data.examples[i];
+    const auto row = [&](const torch::Tensor& t) { return t.data_ptr<int64_t>() + offset; };
+    std::copy(example.ids.begin(), example.ids.end(), row(input.ids));
+    if (tokens < count * longest) std::fill_n(row(input.attention_mask), example.ids.size(), int64_t{1});
+    if (types) std::copy(example.type_ids.begin(), example.type_ids.end(), row(input.token_types));
+    offset += longest;
+  }
+  return input;
+}
+
 }  // namespace
 
 Result<LabelSet> LabelsOf(const LabelledText& text, TaskKind kind) {
@@ -258,37 +286,20 @@ TaskBatch TaskBatch::To(const torch::Device& device) const {
 }
 
 TaskBatch MakeTaskBatch(const TaskData& data, std::span<const size_t> examples, int64_t pad_id, bool pinned) {
-  const auto count = static_cast<int64_t>(examples.size());
-  int64_t longest = 0, tokens = 0;
-  bool types = false;
-  for (const size_t i : examples) {
-    const TaskExample& example = data.examples[i];
-    longest = std::max(longest, static_cast<int64_t>(example.ids.size()));
-    tokens += static_cast<int64_t>(example.ids.size());
-    types = types || example.type_ids.back() != 0;
-  }
   const auto make = [&](at::IntArrayRef shape, torch::ScalarType dtype) {
     return torch::zeros(shape, torch::TensorOptions(dtype).pinned_memory(pinned));
   };
-  TaskBatch batch;
-  batch.input.ids = make({count, longest}, torch::kLong).fill_(pad_id);
-  if (tokens < count * longest) batch.input.attention_mask = make({count, longest}, torch::kLong);
-  if (types) batch.input.token_types = make({count, longest}, torch::kLong);
+  TaskBatch batch{MakeInput(data, examples, pad_id, make), {}, {}, {}};
+  const int64_t length = batch.input.ids.size(1);
   std::vector<int64_t> positions, classes;
   std::vector<float> values;
-  for (int64_t row = 0; row < count; ++row) {
-    const TaskExample& example = data.examples[examples[static_cast<size_t>(row)]];
-    const int64_t offset = row * longest;
-    std::copy(example.ids.begin(), example.ids.end(), batch.input.ids.data_ptr<int64_t>() + offset);
-    if (batch.input.attention_mask.defined()) {
-      std::fill_n(batch.input.attention_mask.data_ptr<int64_t>() + offset, example.ids.size(), int64_t{1});
-    }
-    if (types) {
-      std::copy(example.type_ids.begin(), example.type_ids.end(), batch.input.token_types.data_ptr<int64_t>() + offset);
-    }
+  int64_t offset = 0;
+  for (const size_t i : examples) {
+    const TaskExample& example = data.examples[i];
     for (const int64_t position : example.positions) positions.push_back(offset + position);
     classes.insert(classes.end(), example.classes.begin(), example.classes.end());
     values.push_back(example.value);
+    offset += length;
   }
   const auto fill = [&](const auto& from, torch::ScalarType dtype) {
     const torch::Tensor to = make({static_cast<int64_t>(from.size())}, dtype);
