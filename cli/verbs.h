@@ -20,6 +20,8 @@ std::unique_ptr<Verb> MakeTokenizeVerb();
 // grove-train
 std::unique_ptr<Verb> MakeBatchesVerb();
 std::unique_ptr<Verb> MakeDataVerb();
+std::unique_ptr<Verb> MakeEvalVerb();
+std::unique_ptr<Verb> MakeFinetuneVerb();
 std::unique_ptr<Verb> MakePretrainVerb();
 std::unique_ptr<Verb> MakeReportVerb();
 std::unique_ptr<Verb> MakeTokenizerVerb();

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "grove/io/model_directory.h"
+#include "grove/model/forward_file.h"
 #include "grove/model/model.h"
 #include "grove/nn/heads.h"
 #include "grove/nn/parameters.h"
@@ -132,6 +133,47 @@ TEST(Parity, WhatInferenceDoesNotComputeIsRefused) {
     const Result<LoadedModel> loaded = LoadModel(folder.path(), &pool, {.tokenizer = false});
     ASSERT_FALSE(loaded.ok()) << DescribeFeedForward(layer);
     EXPECT_NE(loaded.error().message().find(DescribeFeedForward(layer)), std::string::npos) << loaded.error().message();
+  }
+}
+
+// The heads that fine-tuning gives a model, through the file that `grove forward` writes.
+TEST(Parity, ClassificationHeads) {
+  ModelConfig config = SmallConfig();
+  config.feed_forward.kind = FeedForwardKind::kLeafTree;
+  const HeadConfig heads[] = {
+      {.kind = HeadKind::kSequenceClassification, .labels = 3, .pooler_dense = true, .pooler_width = 20},
+      {.kind = HeadKind::kSequenceClassification, .labels = 1, .pooler_dense = false, .pooler_width = config.width},
+      {.kind = HeadKind::kTokenClassification, .labels = 5, .pooler_width = config.width},
+  };
+  for (const HeadConfig& head : heads) {
+    config.head = head;
+    torch::manual_seed(4);
+    const auto model = nn::MakeTextModel(config, {});
+    model->eval();
+    const test::TemporaryFolder folder;
+    const std::string input = folder.path() + "/in.safetensors", output = folder.path() + "/out.safetensors";
+    ASSERT_TRUE(nn::SaveModel(*model, config, folder.path(), {}).ok());
+    const RandomBatch batch(config.vocabulary, 24);
+    const std::vector<int64_t> ids(batch.ids.begin(), batch.ids.end()), mask(batch.mask.begin(), batch.mask.end());
+    const Shape shape{RandomBatch::kSequences, batch.length};
+    ASSERT_TRUE(
+        WriteSafetensors(input, {{"input_ids", ViewOf(ids, shape)}, {"attention_mask", ViewOf(mask, shape)}}, {}).ok());
+    ThreadPool pool(2);
+    const Result<LoadedModel> loaded = LoadModel(folder.path(), &pool, {.tokenizer = false});
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+    const auto report = ForwardFile(loaded.value(), input, output);
+    ASSERT_TRUE(report.ok()) << report.error().message();
+    const auto logits = SafetensorsFile::Open(output).value().ReadFloats("logits", report.value().logits).value();
+
+    const torch::NoGradGuard no_grad;
+    const nn::TextInput text{torch::tensor(ids).view(shape), torch::tensor(mask).view(shape), {}};
+    const torch::Tensor expected = model->Logits(model->Encode(text, nullptr).hidden, {}).contiguous();
+    ASSERT_EQ(static_cast<size_t>(expected.numel()), logits.size());
+    const bool per_token = head.kind == HeadKind::kTokenClassification;
+    for (size_t i = 0; i < logits.size(); ++i) {
+      if (per_token && mask[i / static_cast<size_t>(head.labels)] == 0) continue;
+      ASSERT_NEAR(logits.data()[i], expected.data_ptr<float>()[i], kTolerance) << HeadKindName(head.kind) << ", " << i;
+    }
   }
 }
 

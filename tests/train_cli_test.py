@@ -74,7 +74,7 @@ class Train(packed_text.PackedTextTest):
 
     def test_every_verb_explains_itself_with_an_example(self):
         overview = self.succeed("--help")
-        for verb in ("tokenizer", "data", "batches", "pretrain", "report"):
+        for verb in ("tokenizer", "data", "batches", "pretrain", "finetune", "eval", "report"):
             self.assertIn(verb, overview)
             text = self.succeed(verb, "--help")
             self.assertIn("Example:", text)

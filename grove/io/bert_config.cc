@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "grove/base/check.h"
+#include "grove/io/head_labels.h"
 #include "grove/io/object_reader.h"
 
 namespace grove {
@@ -69,6 +70,7 @@ void ReadHead(const ObjectReader& root, ModelConfig& config) {
     }
   }
   if (head.kind == HeadKind::kMaskedLm) root.Only("tie_word_embeddings", true);
+  ReadLabels(root, head);
   const nlohmann::json* labels = root.Find("id2label");
   head.labels = labels != nullptr && labels->is_object() ? static_cast<int64_t>(labels->size())
                                                          : root.Integer("num_labels", 1, kMaxWidth, 2);
@@ -175,13 +177,7 @@ std::string BertConfigJson(const ModelConfig& config) {
   root[keys.attention_dropout] = config.attention_dropout;
   root[keys.head_dropout] = config.head.dropout;
   root["initializer_range"] = config.init_std;
-  if (config.head.kind == HeadKind::kSequenceClassification || config.head.kind == HeadKind::kTokenClassification) {
-    for (int64_t label = 0; label < config.head.labels; ++label) {
-      const std::string name = "LABEL_" + std::to_string(label);
-      root["id2label"][std::to_string(label)] = name;
-      root["label2id"][name] = label;
-    }
-  }
+  AddLabels(config.head, root);
   root["torch_dtype"] = "float32";
   return root.dump(1) + "\n";
 }

@@ -11,6 +11,7 @@
 
 #include "grove/io/bert_config.h"
 #include "grove/io/files.h"
+#include "grove/io/head_labels.h"
 #include "grove/io/json.h"
 #include "grove/io/object_reader.h"
 
@@ -57,15 +58,27 @@ void ReadHead(const ObjectReader& root, const ObjectReader& arch, ModelConfig& c
                                : "";
   if (name == "ScriptableLMForSequenceClassification") {
     head.kind = HeadKind::kSequenceClassification;
+  } else if (name == "ScriptableLMForTokenClassification") {
+    head.kind = HeadKind::kTokenClassification;
   } else if (name != "ScriptableLMForPreTraining") {
     root.Fail(ErrorCode::kUnsupported,
-              "\"architectures\" must be [\"ScriptableLMForPreTraining\"] or "
-              "[\"ScriptableLMForSequenceClassification\"]");
+              "\"architectures\" must be [\"ScriptableLMForPreTraining\"], "
+              "[\"ScriptableLMForSequenceClassification\"] or [\"ScriptableLMForTokenClassification\"]");
   }
   head.decoder_bias = arch.Boolean("decoder_bias", false);
   if (head.kind == HeadKind::kMaskedLm) return;
   head.labels = arch.Integer("num_labels", 1, kMaxWidth, 0);
+  ReadLabels(root, head);
   const ObjectReader pooling = arch.Object("classification_head");
+  if (head.kind == HeadKind::kTokenClassification) {
+    head.pooler_dense = false;
+    head.pooler_width = pooling.Integer("head_dim", 1, kMaxWidth);
+    if (head.pooler_width != config.width) {
+      pooling.Fail(ErrorCode::kInvalidArgument,
+                   pooling.Path("head_dim") + " must equal \"arch.hidden_size\" for token classification");
+    }
+    return;
+  }
   head.pooler = pooling.Choice<PoolerKind>("pooler", {{"avg", PoolerKind::kAverage},
                                                       {"lse", PoolerKind::kLogSumExp},
                                                       {"max", PoolerKind::kMax},

@@ -30,9 +30,15 @@ struct HeadConfig {
   bool decoder_bias = false;  // masked LM
   int64_t labels = 0;         // classification, from here on
   PoolerKind pooler = PoolerKind::kFirstToken;
-  bool pooler_dense = true;  // "include_ff_layer"; BERT with no head: the pooler's weights are there
-  int64_t pooler_width = 0;  // "head_dim"
-  double dropout = 0.0;      // BERT and DistilBERT: before the classifier
+  bool pooler_dense = true;                   // "include_ff_layer"; BERT with no head: the pooler's weights are there
+  int64_t pooler_width = 0;                   // "head_dim"
+  double dropout = 0.0;                       // BERT and DistilBERT: before the classifier
+  bool regression = false;                    // the one label is a value and no class
+  std::vector<std::string> label_names = {};  // by number; empty: unnamed
+
+  bool classifies() const {
+    return kind == HeadKind::kSequenceClassification || kind == HeadKind::kTokenClassification;
+  }
 };
 
 struct ModelConfig {

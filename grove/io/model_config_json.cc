@@ -4,6 +4,7 @@
 
 #include "grove/base/check.h"
 #include "grove/io/bert_config.h"
+#include "grove/io/head_labels.h"
 #include "grove/io/model_config.h"
 #include "grove/io/object_reader.h"
 
@@ -59,10 +60,25 @@ Json AttentionJson(const ModelConfig& config) {
           {"low_level_fusion", false}};
 }
 
+const char* ArchitectureName(HeadKind kind) {
+  switch (kind) {
+    case HeadKind::kSequenceClassification:
+      return "ScriptableLMForSequenceClassification";
+    case HeadKind::kTokenClassification:
+      return "ScriptableLMForTokenClassification";
+    case HeadKind::kMaskedLm:
+    case HeadKind::kNone:  // the published layout has no such thing: its masked LM without a decoder of its own
+      return "ScriptableLMForPreTraining";
+  }
+  GROVE_CHECK(false);
+}
+
 Json ClassificationHeadJson(const ModelConfig& config) {
   return {{"pooler", PoolerName(config.head.pooler)},
           {"include_ff_layer", config.head.pooler_dense},
-          {"head_dim", config.head.pooler_width != 0 ? config.head.pooler_width : config.width},
+          {"head_dim", config.head.pooler_width != 0 && config.head.kind != HeadKind::kTokenClassification
+                           ? config.head.pooler_width
+                           : config.width},
           {"nonlin", "Tanh"},
           {"classifier_dropout", config.hidden_dropout}};
 }
@@ -71,7 +87,6 @@ Json ClassificationHeadJson(const ModelConfig& config) {
 
 std::string ModelConfigJson(const ModelConfig& config) {
   if (config.family != ModelFamily::kCrammedBert) return BertConfigJson(config);
-  const bool classifies = config.head.kind == HeadKind::kSequenceClassification;
   Json arch;
   arch["architectures"] = {"ScriptableCrammedBERT"};
   arch["num_transformer_layers"] = config.layers;
@@ -94,15 +109,16 @@ std::string ModelConfigJson(const ModelConfig& config) {
   arch["skip_head_transform"] = true;
   arch["use_bias"] = false;
   arch["final_norm"] = config.final_norm;
-  arch["num_labels"] = classifies && config.head.labels != 0 ? Json(config.head.labels) : Json();
+  arch["num_labels"] = config.head.classifies() && config.head.labels != 0 ? Json(config.head.labels) : Json();
   arch["classification_head"] = ClassificationHeadJson(config);
 
   Json root;
-  root["architectures"] = {classifies ? "ScriptableLMForSequenceClassification" : "ScriptableLMForPreTraining"};
+  root["architectures"] = {ArchitectureName(config.head.kind)};
   root["model_type"] = "crammedBERT";
   root["arch"] = arch;
   root["torch_dtype"] = "float32";
   root["vocab_size"] = config.vocabulary;
+  AddLabels(config.head, root);
   return root.dump(1) + "\n";
 }
 

@@ -42,6 +42,28 @@ void ExpectRefused(const std::function<void(Json&)>& change, ErrorCode code, con
   EXPECT_EQ(result.error().message().find("config.json"), 0u) << result.error().message();
 }
 
+TEST(ModelConfigTest, LabelsSurviveWritingAndReading) {
+  ModelConfig config = SmallConfig();
+  config.head = {.kind = HeadKind::kTokenClassification, .labels = 3, .label_names = {"O", "B-PER", "I-PER"}};
+  Result<ModelConfig> again = ParseModelConfig(ModelConfigJson(config), "config.json");
+  ASSERT_TRUE(again.ok()) << again.error().message();
+  EXPECT_EQ(again.value().head.kind, HeadKind::kTokenClassification);
+  EXPECT_EQ(again.value().head.label_names, config.head.label_names);
+  EXPECT_EQ(again.value().head.pooler_width, config.width);
+  EXPECT_FALSE(again.value().head.regression);
+  config.head = {.kind = HeadKind::kSequenceClassification, .labels = 1, .pooler_width = 8, .regression = true};
+  again = ParseModelConfig(ModelConfigJson(config), "config.json");
+  ASSERT_TRUE(again.ok()) << again.error().message();
+  EXPECT_TRUE(again.value().head.regression);
+  const auto refused = ParseChanged(config, [](Json& json) { json["id2label"] = {{"1", "a"}}; });
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.error().message().find("id2label"), std::string::npos) << refused.error().message();
+  const auto wide =
+      ParseChanged(config, [](Json& json) { json["architectures"] = {"ScriptableLMForTokenClassification"}; });
+  ASSERT_FALSE(wide.ok());
+  EXPECT_NE(wide.error().message().find("head_dim"), std::string::npos) << wide.error().message();
+}
+
 TEST(ModelConfigTest, EveryKindSurvivesWritingAndReading) {
   ModelConfig config = SmallConfig();
   config.feed_forward.two_sided = true;

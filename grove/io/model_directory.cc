@@ -31,6 +31,7 @@ Status ReadHead(const SafetensorsFile& weights, const ModelConfig& config, HeadC
                                                   "] is expected");
   }
   head.labels = view.shape[0];
+  if (head.label_names.size() != static_cast<size_t>(head.labels)) head.label_names.clear();  // of another head
   return Ok{};
 }
 

@@ -70,7 +70,11 @@ Result<Inputs> ReadInputs(const SafetensorsFile& file, const ModelConfig& config
 // Of the two outputs together, so that a large batch is refused before it exhausts the memory.
 Status CheckSize(const SafetensorsFile& file, const Inputs& inputs, const ModelConfig& config) {
   constexpr int64_t kMaxFloats = int64_t{1} << 32;
-  const int64_t per_token = config.width + (config.head.kind == HeadKind::kMaskedLm ? config.vocabulary : 0);
+  const HeadConfig& head = config.head;
+  const int64_t answers = head.kind == HeadKind::kMaskedLm              ? config.vocabulary
+                          : head.kind == HeadKind::kTokenClassification ? head.labels
+                                                                        : 0;
+  const int64_t per_token = config.width + answers;
   if (inputs.batch * inputs.length > kMaxFloats / per_token) {
     return BadTensor(file, "input_ids",
                      "has shape " + ShapeText({inputs.batch, inputs.length}) +
@@ -96,6 +100,10 @@ Result<ForwardFileReport> ForwardFile(const LoadedModel& model, const std::strin
     report.logits = {inputs.batch, inputs.length, config.vocabulary};
     logits = AlignedArray<float>(batch * length * static_cast<size_t>(config.vocabulary));
     model.masked_lm->Forward(hidden.data(), batch * length, logits.data(), pool);
+  } else if (model.token_classifier) {
+    report.logits = {inputs.batch, inputs.length, config.head.labels};
+    logits = AlignedArray<float>(batch * length * static_cast<size_t>(config.head.labels));
+    model.token_classifier->Forward(hidden.data(), batch * length, logits.data(), pool);
   } else {
     report.logits = {inputs.batch, config.head.labels};
     logits = AlignedArray<float>(batch * static_cast<size_t>(config.head.labels));

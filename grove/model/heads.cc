@@ -78,6 +78,19 @@ Result<ClassificationHead> ClassificationHead::Load(const ModelDirectory& direct
   return ClassificationHead(head.pooler, std::move(dense), DenseProduct(shape, weight.data(), bias.data(), pool));
 }
 
+Result<TokenClassificationHead> TokenClassificationHead::Load(const ModelDirectory& directory, const ThreadPool& pool) {
+  const int64_t width = directory.config.width, labels = directory.config.head.labels;
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> weight,
+                         directory.weights.ReadFloats("head.weight", {labels, width}));
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> bias, directory.weights.ReadFloats("head.bias", {labels}));
+  const DenseShape shape{.in = static_cast<size_t>(width), .out = static_cast<size_t>(labels)};
+  return TokenClassificationHead(DenseProduct(shape, weight.data(), bias.data(), pool));
+}
+
+void TokenClassificationHead::Forward(const float* hidden, size_t rows, float* logits, ThreadPool& pool) const {
+  linear_.Forward(hidden, rows, logits, pool);
+}
+
 void ClassificationHead::Forward(const float* hidden, size_t batch, size_t length, float* logits,
                                  ThreadPool& pool) const {
   const size_t width = dense_ ? dense_->shape().in : linear_.shape().in;

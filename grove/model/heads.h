@@ -42,4 +42,16 @@ class ClassificationHead {
   DenseProduct linear_;
 };
 
+// Scores of the classes of every token: one linear layer.
+class TokenClassificationHead {
+ public:
+  static Result<TokenClassificationHead> Load(const ModelDirectory& directory, const ThreadPool& pool);
+  // hidden [rows, width] -> logits [rows, labels]
+  void Forward(const float* hidden, size_t rows, float* logits, ThreadPool& pool) const;
+
+ private:
+  explicit TokenClassificationHead(DenseProduct linear) : linear_(std::move(linear)) {}
+  DenseProduct linear_;
+};
+
 }  // namespace grove

@@ -33,11 +33,21 @@ Result<LoadedModel> LoadModel(const std::string& path, ThreadPool* pool, const L
     GROVE_ASSIGN_OR_RETURN(tokenizer, LoadTokenizer(directory));
   }
   GROVE_ASSIGN_OR_RETURN(Encoder encoder, Encoder::Load(directory, pool));
-  LoadedModel model{path, std::move(tokenizer), std::move(encoder), {}, {}};
-  if (directory.config.head.kind == HeadKind::kMaskedLm) {
-    GROVE_ASSIGN_OR_RETURN(model.masked_lm, MaskedLmHead::Load(directory, model.encoder));
-  } else {
-    GROVE_ASSIGN_OR_RETURN(model.classifier, ClassificationHead::Load(directory, *pool));
+  LoadedModel model{path, std::move(tokenizer), std::move(encoder), {}, {}, {}};
+  switch (directory.config.head.kind) {
+    case HeadKind::kSequenceClassification: {
+      GROVE_ASSIGN_OR_RETURN(model.classifier, ClassificationHead::Load(directory, *pool));
+      break;
+    }
+    case HeadKind::kTokenClassification: {
+      GROVE_ASSIGN_OR_RETURN(model.token_classifier, TokenClassificationHead::Load(directory, *pool));
+      break;
+    }
+    case HeadKind::kMaskedLm:
+    case HeadKind::kNone: {
+      GROVE_ASSIGN_OR_RETURN(model.masked_lm, MaskedLmHead::Load(directory, model.encoder));
+      break;
+    }
   }
   return model;
 }

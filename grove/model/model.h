@@ -23,8 +23,9 @@ struct LoadedModel {
   std::string path;
   std::optional<Tokenizer> tokenizer;  // where LoadOptions asks for it
   Encoder encoder;
-  std::optional<MaskedLmHead> masked_lm;  // exactly one of the two heads
+  std::optional<MaskedLmHead> masked_lm;  // exactly one of the three heads
   std::optional<ClassificationHead> classifier;
+  std::optional<TokenClassificationHead> token_classifier;
 
   const ModelConfig& config() const { return encoder.config(); }
 };

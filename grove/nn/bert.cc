@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "grove/base/check.h"
+#include "grove/nn/dropout.h"
 
 namespace grove::nn {
 namespace {
@@ -140,9 +141,7 @@ class BertLayer final : public Module {
                                                           is_training() ? attention_dropout_ : 0.0);
     return mixed.transpose(1, 2).reshape({batch, length, width});
   }
-  torch::Tensor Drop(const torch::Tensor& x) const {
-    return is_training() && hidden_dropout_ > 0 ? torch::dropout(x, hidden_dropout_, /*train=*/true) : x;
-  }
+  torch::Tensor Drop(const torch::Tensor& x) const { return Dropout(x, hidden_dropout_, is_training()); }
 
   int64_t heads_;
   double hidden_dropout_, attention_dropout_;
@@ -214,7 +213,7 @@ torch::Tensor Bert::Embed(const TextInput& input) {
     h = h + (input.token_types.defined() ? types_->forward(input.token_types) : types_->weight[0]);
   }
   h = embedding_norm_->forward(h);
-  return is_training() && config_.hidden_dropout > 0 ? torch::dropout(h, config_.hidden_dropout, /*train=*/true) : h;
+  return Dropout(h, config_.hidden_dropout, is_training());
 }
 
 EncoderOutput Bert::Encode(const TextInput& input, ForwardTrace* trace) {
@@ -233,10 +232,7 @@ EncoderOutput Bert::Encode(const TextInput& input, ForwardTrace* trace) {
 torch::Tensor Bert::Pool(const torch::Tensor& hidden) { return torch::tanh(pooler_->forward(hidden.select(1, 0))); }
 
 torch::Tensor Bert::Logits(const torch::Tensor& hidden, const torch::Tensor& positions) {
-  const auto drop = [this](const torch::Tensor& x) {
-    const double p = config_.head.dropout;
-    return is_training() && p > 0 ? torch::dropout(x, p, /*train=*/true) : x;
-  };
+  const auto drop = [this](const torch::Tensor& x) { return Dropout(x, config_.head.dropout, is_training()); };
   switch (config_.head.kind) {
     case HeadKind::kMaskedLm: {
       // The transform's activation is the layers' own; a tree's is the same as that of the layer it replaced.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "grove/base/check.h"
+#include "grove/nn/dropout.h"
 #include "grove/nn/fused_ops.h"
 
 namespace grove::nn {
@@ -22,10 +23,6 @@ torch::Tensor Sinusoids(int64_t length, int64_t width) {
   const torch::Tensor even = torch::arange(0, width, 2, torch::kFloat);
   const torch::Tensor angle = position * torch::exp(even * (-std::log(10000.0) / static_cast<double>(width)));
   return torch::stack({torch::sin(angle), torch::cos(angle)}, -1).flatten(1).narrow(1, 0, width).contiguous();
-}
-
-torch::Tensor Dropout(const torch::Tensor& x, double probability, bool training) {
-  return training && probability > 0 ? torch::dropout(x, probability, /*train=*/true) : x;
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 
 #include "grove/nn/fused_ops.h"
 
+#include "grove/nn/dropout.h"
+
 namespace grove::nn {
 
 MaskedLm::MaskedLm(const ModelConfig& config, const ModuleOptions& options) {
@@ -73,9 +75,22 @@ torch::Tensor SequenceClassifier::Logits(const torch::Tensor& hidden, const torc
       pooled = hidden.amax(1);
       break;
   }
-  if (!pooler_dense_.is_empty()) pooled = torch::tanh(pooler_dense_->forward(pooled));
-  if (is_training() && dropout_ > 0) pooled = torch::dropout(pooled, dropout_, /*train=*/true);
-  return head_->forward(pooled);
+  if (!pooler_dense_.is_empty()) pooled = pooler_dense_->forward(pooled);
+  return head_->forward(Dropout(torch::tanh(pooled), dropout_, is_training()));
+}
+
+TokenClassifier::TokenClassifier(const ModelConfig& config, const ModuleOptions& options)
+    : dropout_(config.hidden_dropout) {
+  encoder_ = register_module("encoder", std::make_shared<Encoder>(config, options));
+  head_ = register_module("head", MakeLinear(config.width, config.head.labels, /*bias=*/true, config.init_std));
+}
+
+EncoderOutput TokenClassifier::Encode(const TextInput& input, ForwardTrace* trace) {
+  return encoder_->Forward(input.ids, input.attention_mask, trace);
+}
+
+torch::Tensor TokenClassifier::Logits(const torch::Tensor& hidden, const torch::Tensor& positions) {
+  return head_->forward(Dropout(RowsAt(hidden, positions), dropout_, is_training()));
 }
 
 }  // namespace grove::nn

@@ -63,4 +63,19 @@ class SequenceClassifier final : public TextModel {
   torch::nn::Linear pooler_dense_{nullptr}, head_{nullptr};
 };
 
+// A label for every token: a linear layer on its hidden vector, as in the paper's class; dropout before it in training.
+class TokenClassifier final : public TextModel {
+ public:
+  TokenClassifier(const ModelConfig& config, const ModuleOptions& options);
+
+  EncoderOutput Encode(const TextInput& input, ForwardTrace* trace) override;
+  torch::Tensor Logits(const torch::Tensor& hidden, const torch::Tensor& positions) override;
+  std::vector<std::shared_ptr<FeedForward>> FeedForwards() const override { return encoder_->FeedForwards(); }
+
+ private:
+  double dropout_;
+  std::shared_ptr<Encoder> encoder_;
+  torch::nn::Linear head_{nullptr};
+};
+
 }  // namespace grove::nn

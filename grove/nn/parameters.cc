@@ -61,8 +61,10 @@ std::string SameName(const SafetensorsFile&, const std::string& parameter) { ret
 
 Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& file, const StoredName& stored) {
   const torch::NoGradGuard no_grad;
-  for (auto& [name, tensor] : StoredTensors(model)) {
-    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> values, file.ReadFloats(stored(file, name), tensor.sizes().vec()));
+  for (auto& [own, tensor] : StoredTensors(model)) {
+    const std::string name = stored(file, own);
+    if (name.empty()) continue;
+    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> values, file.ReadFloats(name, tensor.sizes().vec()));
     const torch::Tensor source = torch::empty(tensor.sizes(), torch::kFloat);
     std::memcpy(source.data_ptr<float>(), values.data(), values.size() * sizeof(float));
     tensor.copy_(source);

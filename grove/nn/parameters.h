@@ -16,7 +16,7 @@
 
 namespace grove::nn {
 
-// The name under which a file holds a parameter.
+// The name under which a file holds a parameter; empty: the parameter keeps its value.
 using StoredName = std::function<std::string(const SafetensorsFile& file, const std::string& parameter)>;
 std::string SameName(const SafetensorsFile& file, const std::string& parameter);
 

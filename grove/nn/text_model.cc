@@ -2,6 +2,7 @@
 // Copyright 2026 The Grove Authors.
 #include "grove/nn/text_model.h"
 
+#include "grove/base/check.h"
 #include "grove/nn/bert.h"
 #include "grove/nn/heads.h"
 #include "grove/nn/parameters.h"
@@ -10,8 +11,16 @@ namespace grove::nn {
 
 std::shared_ptr<TextModel> MakeTextModel(const ModelConfig& config, const ModuleOptions& options) {
   if (!config.crammed()) return std::make_shared<Bert>(config, options);
-  if (config.head.kind == HeadKind::kMaskedLm) return std::make_shared<MaskedLm>(config, options);
-  return std::make_shared<SequenceClassifier>(config, options);
+  switch (config.head.kind) {
+    case HeadKind::kSequenceClassification:
+      return std::make_shared<SequenceClassifier>(config, options);
+    case HeadKind::kTokenClassification:
+      return std::make_shared<TokenClassifier>(config, options);
+    case HeadKind::kMaskedLm:
+    case HeadKind::kNone:
+      return std::make_shared<MaskedLm>(config, options);
+  }
+  GROVE_CHECK(false);
 }
 
 Result<std::shared_ptr<TextModel>> LoadTextModel(const ModelDirectory& directory, const ModuleOptions& options) {

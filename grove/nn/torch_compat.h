@@ -9,6 +9,8 @@
 #include <torch/torch.h>
 #include <torch/version.h>
 
+#include "grove/nn/dropout.h"
+
 namespace grove::nn {
 
 // softmax(scale q k^T + mask) v. q, k, v [batch, heads, length, head_width]; mask [batch, 1, 1, length], added to the
@@ -16,16 +18,16 @@ namespace grove::nn {
 inline torch::Tensor ScaledDotProductAttention(const torch::Tensor& q, const torch::Tensor& k, const torch::Tensor& v,
                                                const torch::Tensor& mask, double scale, double dropout) {
 #if TORCH_VERSION_MAJOR >= 2
-  c10::optional<torch::Tensor> bias;
-  if (mask.defined()) bias = mask.to(q.scalar_type());
-  return at::scaled_dot_product_attention(q, k, v, bias, dropout, /*is_causal=*/false, scale);
-#else
+  // Dropout on a CPU is ours, for the generator that it draws from.
+  if (dropout <= 0 || !q.device().is_cpu()) {
+    c10::optional<torch::Tensor> bias;
+    if (mask.defined()) bias = mask.to(q.scalar_type());
+    return at::scaled_dot_product_attention(q, k, v, bias, dropout, /*is_causal=*/false, scale);
+  }
+#endif
   torch::Tensor scores = torch::matmul(q * scale, k.transpose(-1, -2));
   if (mask.defined()) scores = scores + mask;
-  torch::Tensor probabilities = torch::softmax(scores, -1);
-  if (dropout > 0) probabilities = torch::dropout(probabilities, dropout, /*train=*/true);
-  return torch::matmul(probabilities, v);
-#endif
+  return torch::matmul(Dropout(torch::softmax(scores, -1), dropout, /*training=*/true), v);
 }
 
 // Is bf16 autocast of CUDA operations on?

@@ -167,15 +167,18 @@ GlueAverage AverageGlue(const std::map<std::string, double>& scores) {
   return average;
 }
 
-std::string SubmissionText(const GlueTask& task, std::span<const std::string> index, std::span<const int64_t> classes,
-                           std::span<const double> values) {
+std::string SubmissionText(std::span<const std::string> index, std::span<const std::string> answers) {
   std::string text = "index\tprediction\n";
-  for (size_t i = 0; i < index.size(); ++i) {
-    text += task.kind == TaskKind::kRegression
-                ? fmt::format("{}\t{:.3f}\n", index[i], std::clamp(values[i], 0.0, 5.0))
-                : fmt::format("{}\t{}\n", index[i], task.labels[static_cast<size_t>(classes[i])]);
-  }
+  for (size_t i = 0; i < index.size(); ++i) text += fmt::format("{}\t{}\n", index[i], answers[i]);
   return text;
+}
+
+std::string SubmissionText(std::span<const std::string> index, std::span<const double> values, bool clip) {
+  std::vector<std::string> answers;
+  for (const double value : values) {
+    answers.push_back(fmt::format("{:.3f}", clip ? std::clamp(value, 0.0, 5.0) : value));
+  }
+  return SubmissionText(index, answers);
 }
 
 }  // namespace grove::train

@@ -62,9 +62,9 @@ struct GlueAverage {
 };
 GlueAverage AverageGlue(const std::map<std::string, double>& scores);
 
-// A submission's file: `index<TAB>prediction` and a row an example. Classification: `classes`; else `values`, clipped
-// to 0..5 and with three decimals as GLUE asks of STS-B.
-std::string SubmissionText(const GlueTask& task, std::span<const std::string> index, std::span<const int64_t> classes,
-                           std::span<const double> values);
+// A submission's file: `index<TAB>prediction`, then a row for every answer.
+std::string SubmissionText(std::span<const std::string> index, std::span<const std::string> answers);
+// Values with three decimals; `clip`: to 0..5, as GLUE asks of STS-B.
+std::string SubmissionText(std::span<const std::string> index, std::span<const double> values, bool clip);
 
 }  // namespace grove::train

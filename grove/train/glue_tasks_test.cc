@@ -84,12 +84,11 @@ TEST(GlueTasks, AverageLeavesOutWnliAndSaysWhatIsMissing) {
 
 TEST(GlueTasks, SubmissionsHaveGluesFormat) {
   const std::vector<std::string> index{"0", "1"};
-  const std::vector<int64_t> classes{1, 0};
-  EXPECT_EQ(SubmissionText(*FindGlueTask("SST-2"), index, classes, {}), "index\tprediction\n0\t1\n1\t0\n");
-  EXPECT_EQ(SubmissionText(*FindGlueTask("RTE"), index, classes, {}),
-            "index\tprediction\n0\tnot_entailment\n1\tentailment\n");
-  EXPECT_EQ(SubmissionText(*FindGlueTask("STS-B"), index, {}, std::vector<double>{5.7, -0.1}),
-            "index\tprediction\n0\t5.000\n1\t0.000\n");
+  EXPECT_EQ(SubmissionText(index, FindGlueTask("RTE")->labels),
+            "index\tprediction\n0\tentailment\n1\tnot_entailment\n");
+  const std::vector<double> values{5.7, -0.1};
+  EXPECT_EQ(SubmissionText(index, values, true), "index\tprediction\n0\t5.000\n1\t0.000\n");
+  EXPECT_EQ(SubmissionText(index, values, false), "index\tprediction\n0\t5.700\n1\t-0.100\n");
 }
 
 }  // namespace
