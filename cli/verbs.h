@@ -19,7 +19,12 @@ std::unique_ptr<Verb> MakeTokenizeVerb();
 
 // grove-train
 std::unique_ptr<Verb> MakeBatchesVerb();
+std::unique_ptr<Verb> MakeConvertVerb();
 std::unique_ptr<Verb> MakeDataVerb();
+std::unique_ptr<Verb> MakeBatchesVerb();
+std::unique_ptr<Verb> MakeConvertVerb();
+std::unique_ptr<Verb> MakeDataVerb();
+std::unique_ptr<Verb> MakeDistilVerb();
 std::unique_ptr<Verb> MakeEvalVerb();
 std::unique_ptr<Verb> MakeFinetuneVerb();
 std::unique_ptr<Verb> MakePretrainVerb();

@@ -149,7 +149,9 @@ Result<ModelConfig> ParseBertConfig(const nlohmann::json& document, const std::s
   return config;
 }
 
-std::string BertConfigJson(const ModelConfig& config) {
+std::string BertConfigJson(const ModelConfig& config) { return BertConfigJson(config, nullptr); }
+
+std::string BertConfigJson(const ModelConfig& config, const nlohmann::json& before) {
   const bool bert = config.family == ModelFamily::kBert;
   const bool dense = config.feed_forward.kind == FeedForwardKind::kDense;
   const Keys& keys = KeysOf(config.family);
@@ -179,6 +181,11 @@ std::string BertConfigJson(const ModelConfig& config) {
   root["initializer_range"] = config.init_std;
   AddLabels(config.head, root);
   root["torch_dtype"] = "float32";
+  if (before.is_object()) {
+    for (const auto& [key, value] : before.items()) {
+      if (!root.contains(key) && key != "feed_forward" && key != "num_labels") root[key] = value;
+    }
+  }
   return root.dump(1) + "\n";
 }
 
