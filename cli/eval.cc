@@ -2,6 +2,8 @@
 // Copyright 2026 The Grove Authors.
 //
 // `grove-train eval`: the GLUE table of fine-tuned models, and their answers for a submission.
+#include <fmt/ranges.h>  // join
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>

@@ -4,6 +4,8 @@
 // `grove-train finetune`: a pretrained model and labelled rows to a model of a task.
 #include "grove/train/finetune.h"
 
+#include <fmt/ranges.h>  // join
+
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>

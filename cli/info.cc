@@ -3,6 +3,7 @@
 //
 // grove info: this build on this machine, or a model directory.
 #include <dnnl.h>
+#include <fmt/ranges.h>  // join
 
 #include <filesystem>
 #include <fstream>

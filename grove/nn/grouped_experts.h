@@ -20,7 +20,8 @@ struct ExpertWeights {
   torch::Tensor b2s;  // [experts, out_width]
 };
 
-// True on a GPU of the Hopper generation or later, under bf16 autocast, when all widths are multiples of 8.
+// True on a GPU of the Hopper generation or later, under bf16 autocast, when all widths are multiples of 8 and
+// enough neurons are stored for it to be the faster form.
 bool CanGroupExperts(const torch::Tensor& x, const ExpertWeights& weights);
 
 // x [tokens, width], chosen [tokens, paths] int64, each expert at most once for a token; gates [tokens, paths] fp32.

@@ -2,9 +2,8 @@
 // Copyright 2026 The Grove Authors.
 #include "grove/nn/heads.h"
 
-#include "grove/nn/fused_ops.h"
-
 #include "grove/nn/dropout.h"
+#include "grove/nn/fused_ops.h"
 
 namespace grove::nn {
 

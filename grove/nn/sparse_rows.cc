@@ -8,8 +8,25 @@
 #include <algorithm>
 #include <vector>
 
+#ifdef GROVE_CUDA
+#include <c10/cuda/CUDAStream.h>
+
+#include "grove/nn/cuda/sparse_rows_kernels.h"
+#endif
+
 namespace grove::nn {
 namespace {
+
+#ifdef GROVE_CUDA
+// One kernel that gathers nothing; fp32 tables whose rows start on 16 bytes.
+bool HasKernel(const torch::Tensor& table) {
+  return table.is_cuda() && table.scalar_type() == torch::kFloat && table.is_contiguous() && table.size(1) % 4 == 0;
+}
+cuda::SparseRows Arguments(const torch::Tensor& rows, int64_t width) {
+  return {rows.size(0), rows.size(1), width, rows.data_ptr<int64_t>()};
+}
+cudaStream_t Stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
+#endif
 
 constexpr int64_t kGatheredElements = int64_t{1} << 24;  // of one chunk of tokens
 
@@ -33,6 +50,14 @@ torch::Tensor Gather(const torch::Tensor& table, const torch::Tensor& rows) {
 // All in the table's type.
 torch::Tensor Dots(const torch::Tensor& table, const torch::Tensor& rows, const torch::Tensor& x) {
   const torch::Tensor dots = torch::empty(rows.sizes(), table.options());
+#ifdef GROVE_CUDA
+  if (HasKernel(table)) {
+    const torch::Tensor r = rows.contiguous(), v = x.contiguous();
+    cuda::RowDots(Arguments(r, table.size(1)), table.data_ptr<float>(), v.data_ptr<float>(), dots.data_ptr<float>(),
+                  Stream());
+    return dots;
+  }
+#endif
   ForEachChunk(table, rows, [&](int64_t first, int64_t count) {
     const torch::Tensor gathered = Gather(table, rows.narrow(0, first, count));
     dots.narrow(0, first, count).copy_(torch::bmm(gathered, x.narrow(0, first, count).unsqueeze(-1)).squeeze(-1));
@@ -42,6 +67,14 @@ torch::Tensor Dots(const torch::Tensor& table, const torch::Tensor& rows, const 
 
 torch::Tensor Sums(const torch::Tensor& table, const torch::Tensor& rows, const torch::Tensor& weights) {
   const torch::Tensor sums = torch::empty({rows.size(0), table.size(1)}, table.options());
+#ifdef GROVE_CUDA
+  if (HasKernel(table)) {
+    const torch::Tensor r = rows.contiguous(), w = weights.contiguous();
+    cuda::RowSums(Arguments(r, table.size(1)), table.data_ptr<float>(), w.data_ptr<float>(), sums.data_ptr<float>(),
+                  Stream());
+    return sums;
+  }
+#endif
   ForEachChunk(table, rows, [&](int64_t first, int64_t count) {
     const torch::Tensor gathered = Gather(table, rows.narrow(0, first, count));
     sums.narrow(0, first, count).copy_(torch::bmm(weights.narrow(0, first, count).unsqueeze(1), gathered).squeeze(1));
@@ -53,6 +86,14 @@ torch::Tensor Sums(const torch::Tensor& table, const torch::Tensor& rows, const 
 torch::Tensor Scatter(const torch::Tensor& table, const torch::Tensor& rows, const torch::Tensor& weights,
                       const torch::Tensor& vectors) {
   torch::Tensor gradient = torch::zeros_like(table);
+#ifdef GROVE_CUDA
+  if (HasKernel(table)) {
+    const torch::Tensor r = rows.contiguous(), w = weights.contiguous(), v = vectors.contiguous();
+    cuda::RowScatter(Arguments(r, table.size(1)), w.data_ptr<float>(), v.data_ptr<float>(), gradient.data_ptr<float>(),
+                     Stream());
+    return gradient;
+  }
+#endif
   ForEachChunk(table, rows, [&](int64_t first, int64_t count) {
     const torch::Tensor outer =
         weights.narrow(0, first, count).unsqueeze(-1) * vectors.narrow(0, first, count).unsqueeze(1);

@@ -3,6 +3,7 @@
 #include "grove/train/task_data.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>  // join
 
 #include <algorithm>
 #include <charconv>
