@@ -47,7 +47,7 @@ struct MeetingPoint::State {
   }
   Error LostError() {
     failed = true;
-    return Error(ErrorCode::kIo, watch->Explain("a wait was broken off"));
+    return Error(ErrorCode::kIo, watch->Explain().value_or("the other processes are gone"));
   }
 
   std::string Read(const std::string& key) { return StoreText(*store, key); }
@@ -191,11 +191,12 @@ Result<std::string> MeetingPoint::FromFirst(const std::string& text) {
 void MeetingPoint::AskToStop() { state_->watch->AskToStop(); }
 bool MeetingPoint::StopAsked() const { return state_->watch->StopAsked(); }
 std::string MeetingPoint::Explain(const std::string& what) {
-  state_->failed = true;
-  return state_->watch->Explain(FirstLine(what));
+  const auto verdict = state_->watch->Explain();
+  if (verdict) state_->failed = true;
+  return verdict.value_or(FirstLine(what));
 }
 void MeetingPoint::EndWith(const std::string& message) {
-  state_->failed = true;
+  if (std::exchange(state_->failed, true)) return;  // all know it
   state_->watch->EndWith(message);
 }
 

@@ -42,9 +42,11 @@ class MeetingPoint {
   void AskToStop();
   bool StopAsked() const;
 
-  // What to tell the user when a collective operation failed with `what`: waits for the watch to find out why.
+  // What to tell the user when a collective operation failed with `what`: the verdict, for which it waits some seconds,
+  // or `what` if nobody is lost.
   std::string Explain(const std::string& what);
-  // The others are told that this process ends because of an error. Without it, the destructor takes leave in peace.
+  // Tells the others that this process ends because of an error, unless the job is lost already. Without it, the
+  // destructor takes leave in peace.
   void EndWith(const std::string& message);
 
   c10::intrusive_ptr<c10d::Store> store();  // for a process group, under a prefix of its own

@@ -86,10 +86,10 @@ nlohmann::ordered_json OptionsJson(const PretrainOptions& options) {
   return OptionsJson(PretrainOptionList(copy));
 }
 
-Status CheckOptions(const PretrainOptions& options) {
+Status CheckOptions(const PretrainOptions& options, bool writes) {
   const auto wrong = [](const char* text) { return Error(ErrorCode::kInvalidArgument, text); };
   if (options.data.empty()) return wrong("--data is missing; name the folder that `grove-train data` made");
-  if (options.output.empty()) return wrong("--output is missing; name the folder for the model");
+  if (writes && options.output.empty()) return wrong("--output is missing; name the folder for the model");
   const int budgets = (options.minutes > 0 ? 1 : 0) + (options.steps > 0 ? 1 : 0) + (options.tokens > 0 ? 1 : 0);
   if (budgets != 1) return wrong("exactly one budget must be given: --minutes, --steps or --tokens");
   if (options.batch % options.MicroBatch() != 0) return wrong("--batch must be a multiple of --micro-batch");
