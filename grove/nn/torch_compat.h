@@ -8,9 +8,6 @@
 #include <ATen/autocast_mode.h>
 #include <torch/torch.h>
 #include <torch/version.h>
-#if TORCH_VERSION_MAJOR >= 2
-#include <c10/core/CachingDeviceAllocator.h>
-#endif
 
 namespace grove::nn {
 
@@ -37,16 +34,6 @@ inline bool Autocasting() {
   return at::autocast::is_autocast_enabled(at::kCUDA);
 #else
   return at::autocast::is_enabled();
-#endif
-}
-
-// The most memory that tensors had at one time on a GPU; 0 for a LibTorch without GPUs.
-inline uint64_t PeakDeviceBytes([[maybe_unused]] const torch::Device& device) {
-#if TORCH_VERSION_MAJOR >= 2
-  const auto stats = at::getDeviceAllocator(device.type())->getDeviceStats(device.index());
-  return static_cast<uint64_t>(stats.allocated_bytes[0].peak);
-#else
-  return 0;
 #endif
 }
 

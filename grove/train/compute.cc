@@ -5,11 +5,16 @@
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <system_error>
+
+#if TORCH_VERSION_MAJOR >= 2
+#include <c10/core/CachingDeviceAllocator.h>
+#endif
 
 namespace grove::train {
 namespace {
@@ -75,6 +80,18 @@ Result<Compute> ChooseCompute(const std::string& device, size_t threads, bool bf
   compute.replicas = 1;
   compute.name = GpuName() + (bf16 ? ", bf16" : ", TF32") + InProcesses(world);
   return compute;
+}
+
+uint64_t PeakMemoryBytes(const Compute& compute) {
+#if TORCH_VERSION_MAJOR >= 2
+  if (compute.device.is_cuda()) {
+    const auto stats = at::getDeviceAllocator(compute.device.type())->getDeviceStats(compute.device.index());
+    return static_cast<uint64_t>(stats.allocated_bytes[0].peak);
+  }
+#endif
+  struct rusage usage {};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
 }  // namespace grove::train

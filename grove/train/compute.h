@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "grove/base/result.h"
@@ -23,5 +24,8 @@ struct Compute {
 // `device` is auto, cpu or cuda. Takes LibTorch's own threads away and allows TF32. Each of the processes on a machine
 // gets a GPU of its own. An error if there is none.
 Result<Compute> ChooseCompute(const std::string& device, size_t threads, bool bf16, const World& world = {});
+
+// The most memory that was in use so far: of the GPU's tensors, or of the process.
+uint64_t PeakMemoryBytes(const Compute& compute);
 
 }  // namespace grove::train

@@ -2,21 +2,12 @@
 // Copyright 2026 The Grove Authors.
 #include "grove/train/dry_run.h"
 
-#include <sys/resource.h>
-
 #include "grove/nn/parameters.h"
 
 namespace grove::train {
 namespace {
 
 constexpr int64_t kMostSteps = 100'000'000;  // a minute budget of a step that takes no time
-
-// The largest amount of memory that this process had.
-uint64_t PeakHostBytes() {
-  struct rusage usage {};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
-}
 
 }  // namespace
 
@@ -61,7 +52,7 @@ DryRunReport PredictRun(const PretrainOptions& options, const ModelConfig& confi
   report.tokens_per_second = static_cast<double>(timing.tokens) / step_seconds;
   report.flop_per_token = TrainingFlopPerToken(config, options.length, options.mask_share);
   report.on_gpu = compute.device.is_cuda();
-  report.memory_bytes = report.on_gpu ? nn::PeakDeviceBytes(compute.device) : PeakHostBytes();
+  report.memory_bytes = PeakMemoryBytes(compute);
   const int64_t trained = nn::CountParameters(objective.trained());
   report.checkpoint_bytes = static_cast<uint64_t>(trained) * 3 * sizeof(float);  // parameters and two moments
   report.step_tokens = timing.tokens;

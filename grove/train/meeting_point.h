@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// Where the processes of a job meet: a small store of c10d at rank 0 (or at torchrun's agent), for everything that is
-// not a tensor, and the watch that notices a process that is gone. A process that waits in a collective operation for a
-// dead one may wait forever, so the watch runs on threads of its own:
+// Where the processes of a job meet: a small store of c10d at rank 0, for everything that is not a tensor, and the
+// watch that notices a process that is gone. A process that waits in a collective operation for a dead one may wait
+// forever, so the watch runs on threads of its own:
 //
 //   - every half second each process counts up its own counter in the store; rank 0 looks at all counters, everybody at
 //     rank 0's; a counter that stands still for World::silence_seconds (3 s once a collective has failed) is a lost

