@@ -14,20 +14,23 @@ class DataVerb : public Verb {
   DataVerb()
       : Verb({.name = "data",
               .summary = "Pack text as token ids for training, a part of it held out",
-              .example =
-                  "grove-train data --text train.txt.zst --valid-text valid.txt.zst --tokenizer tokenizer.json "
-                  "--output packed\n"
-                  "grove-train data --text corpus/ --valid-fraction 0.02 --tokenizer tokenizer.json --output packed"}) {
-  }
+              .example = "grove-train data --text train.txt.zst --valid-text valid.txt.zst --tokenizer tokenizer.json "
+                         "--output packed\n"
+                         "grove-train data --text corpus/ more.jsonl.zst --valid-fraction 0.02 --tokenizer "
+                         "tokenizer.json --output "
+                         "packed"}) {}
 
   void Declare(CLI::App& app) override {
-    app.add_option("--text", options_.texts, "Text files or folders: plain or .zst, a blank line ends a document")
+    app.add_option(
+           "--text", options_.texts,
+           "Text files or folders: .txt (a blank line ends a document) or .jsonl (a document a line), plain or .zst")
         ->required();
     auto* valid = app.add_option("--valid-text", options_.valid_texts, "Held-out text (default: a share of --text)");
     app.add_option("--valid-fraction", options_.valid_fraction,
                    "Share of documents held out, chosen by a hash of their text (default 0.01)")
         ->check(CLI::Range(0.0, 0.9))
         ->excludes(valid);
+    app.add_option("--field", options_.field, "Of a .jsonl object: the key of its text")->capture_default_str();
     app.add_option("--tokenizer", options_.tokenizer, "tokenizer.json or vocab.txt")->required();
     app.add_option("--output", options_.output,
                    "Folder of the packed text; what it holds of an earlier one is replaced")

@@ -11,6 +11,7 @@
 #include "cli/option_flags.h"
 #include "cli/output.h"
 #include "cli/stop_request.h"
+#include "cli/training_job.h"
 #include "cli/training_progress.h"
 #include "cli/verbs.h"
 
@@ -25,13 +26,17 @@ class PretrainVerb final : public Verb {
               .example = "grove-train pretrain --data packed --output model --minutes 1 --layers 2 --width 128\n"
                          "grove-train pretrain --config configs/demo-leaf-tree.json --data packed --output model\n"
                          "grove-train pretrain --config configs/demo-leaf-tree.json --data packed --output model "
-                         "--resume"}) {}
+                         "--resume\n"
+                         "grove-train pretrain --config configs/ultrafastbert-1x11.json --data packed --dry-run\n"
+                         "torchrun --no-python --nproc-per-node 8 grove-train pretrain --config "
+                         "configs/ultrafastbert-1x11.json --data packed --output model"}) {}
 
   void Declare(CLI::App& app) override {
     app.add_option("--config", config_, "JSON file of options; what the command line names comes on top");
     flags_.Declare(app, train::PretrainOptionList(options_));
     app.add_flag("--resume", context_.resume, "Go on from the newest checkpoint in --output");
     app.add_flag("--overwrite", context_.overwrite, "Delete the run or model that is in --output");
+    app.add_flag("--dry-run", context_.dry_run, "Take one step and tell what a full run needs; write nothing");
   }
 
   // Values that are no values are usage errors; what stands in a configuration file is read, and fails, in Run().
@@ -39,15 +44,14 @@ class PretrainVerb final : public Verb {
     train::PretrainOptions options;
     GROVE_RETURN_IF_ERROR(ApplyFlags(options));
     GROVE_RETURN_IF_ERROR(CheckShapeFlags(options));
-    return config_.empty() ? train::CheckOptions(options) : Ok{};
+    return config_.empty() ? train::CheckOptions(options, !context_.dry_run) : Ok{};
   }
 
   Status Run(const CommonOptions& common) override {
     if (!config_.empty())
       GROVE_RETURN_IF_ERROR(train::ReadOptionsFile(config_, train::PretrainOptionList(options_), "pretrain"));
     GROVE_RETURN_IF_ERROR(ApplyFlags(options_));
-    context_.threads = common.threads;
-    context_.stop = StopRequest::Pending;
+    GROVE_RETURN_IF_ERROR(PrepareContext(info().name, common, &context_));
     std::optional<Result<train::PretrainSummary>> result;
     {
       const StopRequest stop;
@@ -57,12 +61,20 @@ class PretrainVerb final : public Verb {
     }
     if (!result->ok()) return result->error();
     const train::PretrainSummary& summary = result->value();
-    if (!summary.finished) {
-      fmt::print(stderr, "grove-train pretrain: checkpoint of step {} written; go on with --resume\n",
-                 summary.progress.step);
-      StopRequest::RaiseAgain();
+    const bool speaks = context_.world.rank == 0;
+    if (summary.dry_run) {
+      if (speaks) ReportDryRun(common, *summary.dry_run);
+      return Ok{};
     }
-    Report(common, summary);
+    if (!summary.finished) {
+      if (speaks) {
+        fmt::print(stderr, "grove-train pretrain: checkpoint of step {} written; go on with --resume\n",
+                   summary.progress.step);
+      }
+      StopRequest::RaiseAgain();
+      return Ok{};  // the signal went to another process of the job
+    }
+    if (speaks) Report(common, summary);
     return Ok{};
   }
 

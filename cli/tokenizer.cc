@@ -20,7 +20,8 @@ class TokenizerVerb : public Verb {
   }
 
   void Declare(CLI::App& app) override {
-    app.add_option("--text", texts_, "Text files or folders: plain or .zst, a blank line ends a document")->required();
+    app.add_option("--text", texts_, "Text files or folders: .txt or .jsonl, plain or .zst")->required();
+    app.add_option("--field", field_, "Of a .jsonl object: the key of its text")->capture_default_str();
     app.add_option("--output", output_, "tokenizer.json to write")->required();
     app.add_option("--vocabulary-size", options_.vocabulary_size, "Word pieces, special tokens counted (default 8192)")
         ->check(CLI::Range(size_t{6}, size_t{1} << 22));
@@ -34,7 +35,7 @@ class TokenizerVerb : public Verb {
   Status Run(const CommonOptions& common) override {
     options_.tokenizer.lowercase = !cased_;
     WordPieceTrainer trainer(options_);
-    GROVE_ASSIGN_OR_RETURN(TextReader reader, TextReader::Open(texts_));
+    GROVE_ASSIGN_OR_RETURN(TextReader reader, TextReader::Open(texts_, {field_}));
     Progress progress("tokenizer");
     GROVE_RETURN_IF_ERROR(CountWords(reader, trainer, progress));
     const auto merged = [&](size_t size) {
@@ -71,7 +72,7 @@ class TokenizerVerb : public Verb {
   }
 
   std::vector<std::string> texts_;
-  std::string output_;
+  std::string output_, field_ = "text";
   WordPieceTrainerOptions options_;
   bool cased_ = false;
 };

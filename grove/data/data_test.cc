@@ -60,6 +60,67 @@ TEST_F(DataTest, ReaderSplitsDocumentsAtBlankLinesAndFileEnds) {
   EXPECT_EQ(ReadAll({folder_.path()}).size(), 3u);
 }
 
+TEST_F(DataTest, JsonLinesAreADocumentEach) {
+  const std::string lines =
+      "{\"id\": 1, \"text\": \"one\\n\\ntwo \\u00e4\", \"meta\": {\"text\": \"inner\", \"list\": [1, {\"text\": 2}]}}\n"
+      "\n"
+      "{\"text\": \"  \"}\n"
+      "{\"text\":\"three\"}";  // no line end
+  const std::vector<std::string> expected{"one\n\ntwo \u00e4", "three"};
+  EXPECT_EQ(ReadAll({Write("a.jsonl", lines)}), expected);
+  EXPECT_EQ(ReadAll({Write("b.ndjson.zst", Compress(lines))}), expected);
+  EXPECT_EQ(ReadAll({folder_.path(), Write("c.txt", "four\n")}).size(), 6u);
+  Result<TextReader> reader = TextReader::Open({Write("d.jsonl", "{\"body\": \"five\"}\n")}, {.field = "body"});
+  std::string document;
+  ASSERT_TRUE(reader.value().Next(&document).value());
+  EXPECT_EQ(document, "five");
+}
+
+TEST_F(DataTest, BadJsonLinesAreNamedWithTheirNumber) {
+  const std::string deep = "{\"text\": \"x\", \"a\": " + std::string(100, '[') + std::string(100, ']') + "}";
+  const std::pair<std::string, const char*> wrong[] = {{"{\"text\": \"cut", "no JSON object"},
+                                                       {"[\"text\"]", "no JSON object"},
+                                                       {"\"text\"", "no JSON object"},
+                                                       {"{\"text\": 5}", "no string"},
+                                                       {"{\"text\": [\"x\"]}", "no string"},
+                                                       {"{\"title\": \"x\"}", "--field"},
+                                                       {"{\"text\": \"a\", \"text\": \"b\"}", "twice"},
+                                                       {"{\"text\": \"\xff\"}", "no JSON object"},
+                                                       {"{\"text\": \"a\"} {}", "no JSON object"},
+                                                       {deep, "no JSON object"}};
+  for (const auto& [line, what] : wrong) {
+    Result<TextReader> reader = TextReader::Open({Write("bad.jsonl", "{\"text\": \"good\"}\n\n" + line + "\n")});
+    ASSERT_TRUE(reader.ok());
+    std::string document;
+    ASSERT_TRUE(reader.value().Next(&document).ok());
+    const Result<bool> more = reader.value().Next(&document);
+    ASSERT_FALSE(more.ok()) << line;
+    EXPECT_NE(more.error().message().find("bad.jsonl, line 3"), std::string::npos) << more.error().message();
+    EXPECT_NE(more.error().message().find(what), std::string::npos) << more.error().message();
+  }
+}
+
+TEST_F(DataTest, JsonLinesPackAsTheSameTextDoes) {
+  std::string text, lines;
+  for (int i = 0; i < 500; ++i) {
+    const std::string document = "the cat " + std::to_string(i) + " sat\n";
+    text += document + "\n";
+    lines += "{\"text\": \"" + document.substr(0, document.size() - 1) + "\\n\"}\n";
+  }
+  PackOptions options{.texts = {Write("a.txt", text)},
+                      .valid_fraction = 0.1,
+                      .tokenizer = WriteVocabulary(),
+                      .output = folder_.path() + "/plain"};
+  ASSERT_TRUE(PackText(options, {}).ok());
+  options.texts = {Write("a.jsonl", lines)};
+  options.output = folder_.path() + "/lines";
+  ASSERT_TRUE(PackText(options, {}).ok());
+  for (const char* shard : {"train-00000.safetensors", "valid-00000.safetensors"}) {
+    EXPECT_EQ(ReadTextFile(folder_.path() + "/plain/" + shard).value(),
+              ReadTextFile(folder_.path() + "/lines/" + shard).value());
+  }
+}
+
 TEST_F(DataTest, ReaderUnpacksZstdEvenLongerThanItsBuffers) {
   std::string text;
   for (int i = 0; i < 200000; ++i) text += "line number " + std::to_string(i) + (i % 1000 == 999 ? "\n\n" : "\n");

@@ -112,10 +112,10 @@ class Packer {
 
  private:
   Result<PackReport> Pack() {
-    GROVE_ASSIGN_OR_RETURN(TextReader texts, TextReader::Open(options_.texts));
+    GROVE_ASSIGN_OR_RETURN(TextReader texts, TextReader::Open(options_.texts, {options_.field}));
     std::optional<TextReader> valid_texts;
     if (!options_.valid_texts.empty()) {
-      GROVE_ASSIGN_OR_RETURN(valid_texts, TextReader::Open(options_.valid_texts));
+      GROVE_ASSIGN_OR_RETURN(valid_texts, TextReader::Open(options_.valid_texts, {options_.field}));
     }
     GROVE_RETURN_IF_ERROR(PrepareFolder());
     bytes_total_ = texts.bytes_total() + (valid_texts ? valid_texts->bytes_total() : 0);

@@ -25,6 +25,7 @@ struct PackOptions {
   std::vector<std::string> texts;             // files or folders (data/text_reader.h)
   std::vector<std::string> valid_texts = {};  // held-out text; empty: `valid_fraction` of the documents of `texts`
   double valid_fraction = 0.01;               // chosen by a hash of the document's text
+  std::string field = "text";                 // of a JSONL object: the document
   std::string tokenizer;                      // tokenizer.json or vocab.txt
   std::string output;                         // folder, made if missing
   size_t threads = 1;

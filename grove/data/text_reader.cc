@@ -9,6 +9,8 @@
 #include <filesystem>
 #include <system_error>
 
+#include "grove/data/json_lines.h"
+
 namespace grove {
 namespace {
 
@@ -18,7 +20,16 @@ constexpr size_t kChunk = size_t{1} << 20;
 constexpr size_t kMaxDocument = size_t{1} << 30;
 constexpr int kWindowLog = 27;  // corpora are often packed with --long=27
 
-bool IsTextName(const std::string& name) { return name.ends_with(".txt") || name.ends_with(".txt.zst"); }
+std::string WithoutZst(const std::string& name) {
+  return name.ends_with(".zst") ? name.substr(0, name.size() - 4) : name;
+}
+
+bool IsJsonLines(const std::string& name) {
+  const std::string plain = WithoutZst(name);
+  return plain.ends_with(".jsonl") || plain.ends_with(".ndjson");
+}
+
+bool IsTextName(const std::string& name) { return WithoutZst(name).ends_with(".txt") || IsJsonLines(name); }
 
 Result<std::vector<std::string>> ListFiles(const std::vector<std::string>& paths) {
   std::vector<std::string> files;
@@ -36,7 +47,7 @@ Result<std::vector<std::string>> ListFiles(const std::vector<std::string>& paths
     }
     if (inside.empty()) {
       return Error(ErrorCode::kNotFound,
-                   path + " has no *.txt or *.txt.zst file; give a folder of text or name the files");
+                   path + " has no *.txt or *.jsonl file, packed or not; give a folder of text or name the files");
     }
     std::sort(inside.begin(), inside.end());
     files.insert(files.end(), inside.begin(), inside.end());
@@ -108,6 +119,9 @@ bool IsBlank(std::string_view line) { return line.find_first_not_of(" \t\r") == 
 
 struct TextReader::State {
   std::vector<std::string> files;
+  TextReaderOptions options;
+  bool json_lines = false;  // the file being read
+  uint64_t line_number = 0;
   size_t next_file = 0;
   std::unique_ptr<ByteSource> source;  // of the file being read
   std::string buffer;                  // unpacked, from `position` on not yet handed out
@@ -121,6 +135,7 @@ struct TextReader::State {
       if (end != std::string::npos) {
         *line = std::string_view(buffer).substr(position, end - position);
         position = end + 1;
+        ++line_number;
         return true;
       }
       buffer.erase(0, position);
@@ -134,8 +149,33 @@ struct TextReader::State {
       if (more) continue;
       *line = buffer;
       position = buffer.size();
+      ++line_number;
       return !buffer.empty();
     }
+  }
+
+  // The lines up to the next blank one; false at the end of the file.
+  Result<bool> AppendParagraph(std::string* document) {
+    for (;;) {
+      std::string_view line;
+      GROVE_ASSIGN_OR_RETURN(const bool more, NextLine(&line));
+      if (!more || IsBlank(line)) return more;
+      document->append(line).push_back('\n');
+      if (document->size() <= kMaxDocument) continue;
+      return Error(ErrorCode::kUnsupported,
+                   files[next_file - 1] + " has a document of more than 1 GiB; separate documents by blank lines");
+    }
+  }
+
+  // The text of the next object; empty for a blank line or a blank text.
+  Result<bool> AppendJsonLine(std::string* document) {
+    std::string_view line;
+    GROVE_ASSIGN_OR_RETURN(const bool more, NextLine(&line));
+    if (!more || IsBlank(line)) return more;
+    const std::string where = files[next_file - 1] + ", line " + std::to_string(line_number);
+    GROVE_RETURN_IF_ERROR(ReadJsonLine(line, options.field, where, document));
+    if (document->find_first_not_of(" \t\r\n") == std::string::npos) document->clear();
+    return true;
   }
 
   Status OpenNextFile() {
@@ -143,6 +183,8 @@ struct TextReader::State {
     std::FILE* file = std::fopen(path.c_str(), "rb");
     if (!file) return Error(ErrorCode::kIo, path + " cannot be opened; check that it is readable");
     source = std::make_unique<ByteSource>(path, file);
+    json_lines = IsJsonLines(path);
+    line_number = 0;
     buffer.clear();
     position = 0;
     return Ok{};
@@ -154,8 +196,9 @@ TextReader::TextReader(TextReader&&) noexcept = default;
 TextReader& TextReader::operator=(TextReader&&) noexcept = default;
 TextReader::~TextReader() = default;
 
-Result<TextReader> TextReader::Open(const std::vector<std::string>& paths) {
+Result<TextReader> TextReader::Open(const std::vector<std::string>& paths, const TextReaderOptions& options) {
   auto state = std::make_unique<State>();
+  state->options = options;
   GROVE_ASSIGN_OR_RETURN(state->files, ListFiles(paths));
   for (const std::string& file : state->files) {
     std::error_code error;
@@ -172,15 +215,8 @@ Result<bool> TextReader::Next(std::string* document) {
       if (state_->next_file == state_->files.size()) return false;
       GROVE_RETURN_IF_ERROR(state_->OpenNextFile());
     }
-    std::string_view line;
-    GROVE_ASSIGN_OR_RETURN(const bool more, state_->NextLine(&line));
-    if (more && !IsBlank(line)) {
-      document->append(line).push_back('\n');
-      if (document->size() <= kMaxDocument) continue;
-      return Error(ErrorCode::kUnsupported,
-                   state_->files[state_->next_file - 1] +
-                       " has a document of more than 1 GiB; separate documents by blank lines");
-    }
+    GROVE_ASSIGN_OR_RETURN(const bool more,
+                           state_->json_lines ? state_->AppendJsonLine(document) : state_->AppendParagraph(document));
     if (!more) state_->source.reset();  // the end of a file ends a document, too
     if (!document->empty()) return true;
   }

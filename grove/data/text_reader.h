@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// Documents of text files, one after the other, in bounded memory. A document is a run of lines; a blank line ends it.
-// Files are plain text or zstd (*.zst, windows up to 128 MiB); a folder stands for its *.txt and *.txt.zst files in
-// order of their names.
+// Documents of text files, one after the other, in bounded memory. In plain text a document is a run of lines; a blank
+// line ends it. In JSONL (*.jsonl, *.ndjson) every line is an object, one of whose members is a document. Either may be
+// packed with zstd (*.zst, windows up to 128 MiB); a folder stands for its *.txt, *.jsonl and *.ndjson files, packed or
+// not, in order of their names.
 //
 //   GROVE_ASSIGN_OR_RETURN(TextReader reader, TextReader::Open({"corpus/"}));
 //   std::string document;
@@ -23,15 +24,19 @@
 
 namespace grove {
 
+struct TextReaderOptions {
+  std::string field = "text";  // of a JSONL object: the document
+};
+
 class TextReader {
  public:
-  static Result<TextReader> Open(const std::vector<std::string>& paths);
+  static Result<TextReader> Open(const std::vector<std::string>& paths, const TextReaderOptions& options = {});
   TextReader(TextReader&&) noexcept;
   TextReader& operator=(TextReader&&) noexcept;
   ~TextReader();
 
-  // False after the last document. The text has its line ends but no blank lines. An error names file and reason; a
-  // document of more than 1 GiB is one.
+  // False after the last document; none is empty. Plain text has its line ends but no blank lines, a JSONL document is
+  // its string as it stands. An error names file, line of JSONL, and reason; a document of more than 1 GiB is one.
   Result<bool> Next(std::string* document);
 
   const std::vector<std::string>& files() const;

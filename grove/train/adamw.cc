@@ -168,6 +168,12 @@ std::map<std::string, AdamW::Moments> AdamW::moments() const {
   return moments;
 }
 
+std::vector<torch::Tensor> AdamW::state() const {
+  std::vector<torch::Tensor> tensors{parameters_, first_, second_};
+  for (const auto& [name, tensor] : unit_state()) tensors.push_back(tensor);
+  return tensors;
+}
+
 std::map<std::string, torch::Tensor> AdamW::unit_state() const {
   return units_ ? units_->state() : std::map<std::string, torch::Tensor>();
 }

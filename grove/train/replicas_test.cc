@@ -61,8 +61,10 @@ TEST(Replicas, GradientsAreTheWholeBatchs) {
     AdamW optimizer(main->trained(), {});
     Replicas replicas(main, optimizer, count, Make);
     for (int round = 0; round < 2; ++round) {  // the second: replicas begin from zero again
-      const torch::Tensor loss = replicas.ForwardBackward(batch, {.loss_scale = 0.5}).value;
-      EXPECT_NEAR(loss.item<double>(), expected.item<double>(), 1e-5);
+      // As half of a batch twice as large.
+      const torch::Tensor loss =
+          replicas.ForwardBackward(batch, {.words = 2 * batch.labels.numel(), .sequences = 10}).value;
+      EXPECT_NEAR(loss.item<double>(), 0.5 * expected.item<double>(), 1e-5);
       for (const auto& item : plain->trained().named_parameters()) {
         const torch::Tensor gradient = main->trained().named_parameters()[item.key()].grad();
         EXPECT_TRUE(torch::allclose(gradient, item.value().grad(), 1e-4, 1e-6)) << item.key() << ", " << count;
@@ -82,7 +84,8 @@ TEST(Replicas, AccumulatedMicroBatchesAreTheWholeBatch) {
   AdamW of_whole(whole->trained(), {}), of_accumulated(accumulated->trained(), {});
   Replicas(whole, of_whole, 1, Make).ForwardBackward(batch, {});
   Replicas replicas(accumulated, of_accumulated, 1, Make);
-  for (const Batch& micro_batch : SplitBatch(batch, 4)) replicas.ForwardBackward(micro_batch, {.loss_scale = 0.25});
+  for (const Batch& micro_batch : SplitBatch(batch, 4))
+    replicas.ForwardBackward(micro_batch, {.words = 8, .sequences = 4});
   EXPECT_TRUE(torch::allclose(of_accumulated.gradients(), of_whole.gradients(), 1e-4, 1e-7));
   of_whole.Step(1e-3);
   of_accumulated.Step(1e-3);
@@ -90,6 +93,35 @@ TEST(Replicas, AccumulatedMicroBatchesAreTheWholeBatch) {
     const torch::Tensor other = accumulated->trained().named_parameters()[item.key()];
     EXPECT_LT((item.value() - other).abs().max().item<double>(), 1e-4) << item.key();
   }
+}
+
+// Parts with very different numbers of words to predict, accumulated: the gradient is the whole batch's.
+TEST(Replicas, AccumulatedGradientsAreTheWholeBatchs) {
+  const Batch batch = MakeBatch();
+  const auto whole = Make(), main = Make();
+  AdamW whole_optimizer(whole->trained(), {}), optimizer(main->trained(), {});
+  Replicas one(whole, whole_optimizer, 1, Make), parts(main, optimizer, 1, Make);
+  const double expected = one.ForwardBackward(batch, {}).value.item<double>();
+  double loss = 0;
+  for (const Batch& part : SplitBatch(batch, 5)) {
+    loss += parts.ForwardBackward(part, {.words = batch.labels.numel(), .sequences = 5}).value.item<double>();
+  }
+  EXPECT_NEAR(loss, expected, 1e-5);
+  EXPECT_TRUE(torch::allclose(optimizer.gradients(), whole_optimizer.gradients(), 1e-4, 1e-7));
+}
+
+TEST(Concatenate, IsTheInverseOfASplit) {
+  Batch batch = MakeBatch();
+  const std::vector<Batch> parts = SplitBatch(batch, 5);
+  const Batch again = Concatenate(parts);
+  EXPECT_TRUE(torch::equal(again.ids, batch.ids));
+  EXPECT_TRUE(torch::equal(again.positions, batch.positions));
+  EXPECT_TRUE(torch::equal(again.labels, batch.labels));
+  EXPECT_EQ(again.tokens, batch.tokens);
+  EXPECT_FALSE(again.attention_mask.defined());
+  std::vector<Batch> padded = parts;
+  padded[2].attention_mask = torch::zeros({1, 8}, torch::kLong);
+  EXPECT_EQ(Concatenate(padded).attention_mask.sum().item<int64_t>(), 4 * 8);
 }
 
 TEST(Replicas, EvaluationIsTheMeanOverAllWords) {

@@ -35,6 +35,11 @@ Result<PretrainSummary> Train(const PretrainOptions& recipe, const PretrainConte
 Result<Compute> ComputeOf(const PretrainOptions& recipe, const PretrainContext& context);
 Result<TrainingData> DataOf(const PretrainOptions& recipe, const Compute& compute);
 
+// What a training verb does, with the other processes of its job if it was started as one of several: `run` gets the
+// context with its group. Exceptions become errors; an error of one rank ends all of them, and each hears why.
+Result<PretrainSummary> RunJob(const PretrainContext& context,
+                               const std::function<Result<PretrainSummary>(const PretrainContext&)>& run);
+
 // LibTorch's exceptions (out of GPU memory, no such device) as errors.
 Result<PretrainSummary> WithoutExceptions(const std::function<Result<PretrainSummary>()>& run);
 

@@ -51,11 +51,31 @@ struct TrainingData::State {
     }
     const auto padding = std::count(all.begin(), all.end(), pad_id);
     Batch batch{ids, ToTensor(positions), ToTensor(labels), {}, ids.numel() - padding};
+    batch.whole = {count, static_cast<int64_t>(labels.size()), batch.tokens};
     if (padding == 0) return batch;
     batch.attention_mask = NewTensor(ids.sizes());
     std::transform(all.begin(), all.end(), batch.attention_mask.data_ptr<int64_t>(),
                    [this](int64_t id) { return id == pad_id ? 0 : 1; });
     return batch;
+  }
+};
+
+// The counts of the sequences first ... last - 1 of a batch, which another process trains on.
+struct TrainingData::OtherCounts {
+  const State& state;
+  std::vector<int64_t> ids = std::vector<int64_t>(static_cast<size_t>(state.options.length));
+  std::vector<int64_t> positions = {}, labels = {};
+
+  void Add(uint64_t sequence, BatchCounts* counts) {
+    state.train->Read(sequence, ids.data());
+    KeyedRandom random(static_cast<uint64_t>(state.options.seed), sequence);
+    const auto padding = std::count(ids.begin(), ids.end(), state.pad_id);
+    labels.clear();
+    positions.clear();
+    MaskTokens(state.mask, random, ids, 0, &positions, &labels);
+    ++counts->sequences;
+    counts->words += static_cast<int64_t>(labels.size());
+    counts->tokens += state.options.length - padding;
   }
 };
 
@@ -102,10 +122,19 @@ nlohmann::ordered_json TrainingData::card() const { return state_->packed.card; 
 
 Batch TrainingData::TrainBatch(int64_t number) const {
   const TrainingDataOptions& options = state_->options;
-  const auto sequence = [&](int64_t i) { return static_cast<uint64_t>(number * options.sequences + i); };
-  return state_->MakeBatch(
-      options.sequences, static_cast<uint64_t>(options.seed),
-      [&](int64_t i, int64_t* ids) { state_->train->Read(sequence(i), ids); }, sequence);
+  const int64_t all = options.sequences;
+  const int64_t first = all * options.rank / options.processes, last = all * (options.rank + 1) / options.processes;
+  const auto sequence = [&](int64_t i) { return static_cast<uint64_t>(number * all + i); };
+  const auto own = [&](int64_t i) { return sequence(first + i); };
+  Batch batch = state_->MakeBatch(
+      last - first, static_cast<uint64_t>(options.seed),
+      [&](int64_t i, int64_t* ids) { state_->train->Read(own(i), ids); }, own);
+  if (options.processes == 1) return batch;
+  OtherCounts others{*state_};
+  for (int64_t i = 0; i < all; ++i) {
+    if (i < first || i >= last) others.Add(sequence(i), &batch.whole);
+  }
+  return batch;
 }
 
 std::vector<Batch> TrainingData::ValidationBatches(int64_t limit) const {

@@ -22,6 +22,8 @@ struct TrainingDataOptions {
   int64_t seed = 1;
   int64_t sequences = 64;  // of one batch
   bool pinned = false;     // batches in pinned memory
+  // A batch is shared out evenly among this many processes; this is the share of one of them.
+  int rank = 0, processes = 1;
 };
 
 class TrainingData {
@@ -35,6 +37,8 @@ class TrainingData {
   std::string tokenizer_path() const;
   nlohmann::ordered_json card() const;  // data.json: what the text is, its counts, the unigram entropy
 
+  // This process's share of the batch. Its counts of the whole batch need no word from the other processes: every
+  // process draws the masks of all sequences, 1 to 2 microseconds each, and keeps its own.
   Batch TrainBatch(int64_t number) const;
   // Held-out sequences, `limit` at most, spread over the whole set; masks depend on nothing but the set, so that every
   // model is judged on the same words.
@@ -42,6 +46,7 @@ class TrainingData {
 
  private:
   struct State;
+  struct OtherCounts;
   explicit TrainingData(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

@@ -126,16 +126,15 @@ void Watch::JudgeLoop() {
   }
 }
 
-std::string Watch::Explain(const std::string& what) {
+std::optional<std::string> Watch::Explain() {
   explaining_ = true;
   trouble_ = true;
   const double deadline = NowSeconds() + std::min(kTroubleSeconds, world_.silence_seconds) + 4 * kBeatSeconds;
   while (NowSeconds() < deadline) {
-    if (const auto sentence = lost()) return *sentence;
+    if (const auto sentence = lost()) return sentence;
     Sleep(0.02);
   }
-  return fmt::format("rank {} lost touch with the other processes ({}); start the job again with --resume", world_.rank,
-                     what);
+  return {};
 }
 
 void Watch::EndWith(const std::string& message) {

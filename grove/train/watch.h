@@ -30,7 +30,7 @@ class Watch {
   std::optional<std::string> lost() const;  // why the job is lost, once it is
   void AskToStop() { ask_to_stop_ = true; }
   bool StopAsked() const { return stop_asked_; }
-  std::string Explain(const std::string& what);
+  std::optional<std::string> Explain();  // waits some seconds for a verdict
   void EndWith(const std::string& message);
 
  private:

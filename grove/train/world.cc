@@ -90,10 +90,9 @@ Result<World> WorldOfEnvironment(const Variable& given) {
         "the job has processes on several machines but the environment variable MASTER_ADDR is not set; set it "
         "to the name or address of the machine of rank 0");
   }
+  // With TORCHELASTIC_USE_AGENT_STORE torchrun keeps a store of its own there, of its own PyTorch's protocol.
   const char* agent = variable("TORCHELASTIC_USE_AGENT_STORE");
-  world.agent_store = agent != nullptr && std::string_view(agent) == "True";
-  const char* attempt = variable("TORCHELASTIC_RESTART_COUNT");
-  if (attempt != nullptr) world.attempt = attempt;
+  if (agent != nullptr && std::string_view(agent) == "True" && world.port < 65535) ++world.port;
   return world;
 }
 

@@ -4,6 +4,7 @@
 // Which of how many processes this is, as the launcher says in the environment:
 //
 //   torchrun   RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT
+//              (torchrun itself listens at MASTER_PORT, for its own protocol: rank 0 takes the next port)
 //   mpirun     OMPI_COMM_WORLD_RANK, _SIZE, _LOCAL_RANK, _LOCAL_SIZE (Open MPI), or PMI_RANK, PMI_SIZE,
 //   MPI_LOCALRANKID,
 //              MPI_LOCALNRANKS (MPICH, Intel); MASTER_ADDR and MASTER_PORT as above, needed with several machines only
@@ -24,8 +25,6 @@ struct World {
   int local_rank = 0, local_size = 1;  // among the processes of this machine
   std::string address = "127.0.0.1";   // where rank 0 listens
   int port = 29500;
-  bool agent_store = false;     // torchrun itself listens there, not rank 0
-  std::string attempt = "0";    // torchrun starts a failed job again: the number of this start
   double join_seconds = 300;    // how long the processes wait for each other at the start
   double silence_seconds = 20;  // after which a process without sign of life counts as gone
 };
