@@ -11,6 +11,8 @@ int main(int argc, char** argv) {
   verbs.push_back(MakeDataVerb());
   verbs.push_back(MakeBatchesVerb());
   verbs.push_back(MakePretrainVerb());
+  verbs.push_back(MakeDistilVerb());
+  verbs.push_back(MakeConvertVerb());
   verbs.push_back(MakeReportVerb());
   return Main(argc, argv, "grove-train", "Train encoders whose feedforward layers are trees.", verbs);
 }

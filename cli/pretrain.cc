@@ -11,25 +11,11 @@
 #include "cli/option_flags.h"
 #include "cli/output.h"
 #include "cli/stop_request.h"
+#include "cli/training_progress.h"
 #include "cli/verbs.h"
 
 namespace grove::cli {
 namespace {
-
-class ProgressObserver final : public train::PretrainObserver {
- public:
-  void Notice(const std::string& sentence) override { fmt::print(stderr, "grove-train pretrain: {}\n", sentence); }
-  void Report(const train::TrainingReport& report) override {
-    if (report.tokens_per_second > 0) speed_ = report.tokens_per_second;
-    std::string note = fmt::format("step {}, loss {:.3f}", CountText(report.progress.step), report.loss);
-    if (report.validation_loss) note += fmt::format(", validation {:.3f}", *report.validation_loss);
-    progress_.Update(report.fraction, fmt::format("{}, {} tokens/s", note, CountText(static_cast<int64_t>(speed_))));
-  }
-
- private:
-  Progress progress_{"pretrain"};
-  double speed_ = 0;
-};
 
 class PretrainVerb final : public Verb {
  public:
@@ -65,7 +51,7 @@ class PretrainVerb final : public Verb {
     std::optional<Result<train::PretrainSummary>> result;
     {
       const StopRequest stop;
-      ProgressObserver observer;
+      TrainingProgress observer("pretrain");
       context_.observer = &observer;
       result = train::Pretrain(options_, context_);
     }

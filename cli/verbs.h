@@ -19,7 +19,9 @@ std::unique_ptr<Verb> MakeTokenizeVerb();
 
 // grove-train
 std::unique_ptr<Verb> MakeBatchesVerb();
+std::unique_ptr<Verb> MakeConvertVerb();
 std::unique_ptr<Verb> MakeDataVerb();
+std::unique_ptr<Verb> MakeDistilVerb();
 std::unique_ptr<Verb> MakePretrainVerb();
 std::unique_ptr<Verb> MakeReportVerb();
 std::unique_ptr<Verb> MakeTokenizerVerb();

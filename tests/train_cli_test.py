@@ -74,7 +74,7 @@ class Train(packed_text.PackedTextTest):
 
     def test_every_verb_explains_itself_with_an_example(self):
         overview = self.succeed("--help")
-        for verb in ("tokenizer", "data", "batches", "pretrain", "report"):
+        for verb in ("tokenizer", "data", "batches", "pretrain", "distil", "convert", "report"):
             self.assertIn(verb, overview)
             text = self.succeed(verb, "--help")
             self.assertIn("Example:", text)
@@ -108,6 +108,31 @@ class Train(packed_text.PackedTextTest):
             self.assertEqual(len(json.loads(done.stdout)["results"][0]["masks"]), 1)
         self.refuse("pretrain", "--data", self.packed, "--output", model, "--steps", "30", *self.PRETRAIN,
                     names=["--resume"])
+
+    def test_a_dense_model_becomes_a_tree_and_teaches_a_small_one(self):
+        self.pack()
+        dense, tree, student = self.folder / "dense", self.folder / "tree", self.folder / "student"
+        self.succeed("pretrain", "--data", self.packed, "--output", dense, "--steps", "60", "--feed-forward", "dense",
+                     "--intermediate", "64", "--layers", "2", "--width", "32", "--heads", "2", "--length", "32", "--batch", "8",
+                     "--learning-rate", "0.01", "--threads", "1", "--device", "cpu")
+        converted = self.succeed_json("convert", "--model", dense, "--data", self.packed, "--output", tree, "--leaves", "8",
+                                      "--paths", "4", "--heal-steps", "10", "--sample-tokens", "1000", "--length", "32",
+                                      "--device", "cpu", "--threads", "1")
+        self.assertEqual(len(converted["layers"]), 2)
+        self.assertEqual(json.loads((tree / "conversion.json").read_text())["healed"], converted["healed"])
+        self.assertIn("8 leaves of 8, 4 paths", converted["feed_forward"])
+        self.refuse("convert", "--model", dense, "--data", self.packed, "--output", tree, names=["--overwrite"])
+        self.refuse("convert", "--model", dense, "--output", tree, code=2, names=["--data", "--text"])
+        taught = self.succeed_json("distil", "--teacher", dense, "--data", self.packed, "--output", student, "--steps", "10",
+                                   *self.PRETRAIN)
+        self.assertGreater(taught["teacher"]["kl"], 0)
+        self.refuse("distil", "--teacher", dense, "--student", tree, "--width", "8", "--data", self.packed, "--output",
+                    student, "--steps", "1", code=2, names=["--width", "--student"])
+        if program.path_of("GROVE") is not None:
+            for model in (tree, student):
+                done = subprocess.run([program.path_of("GROVE"), "fill-mask", "--model", model, "The [MASK] saw."],
+                                      capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_compressed_text_gives_the_same(self):
         if subprocess.run(["zstd", "-q", self.text], capture_output=True).returncode != 0:

@@ -133,7 +133,9 @@ Result<ModelConfig> ParseBertConfig(const nlohmann::json& document, const std::s
   return config;
 }
 
-std::string BertConfigJson(const ModelConfig& config) {
+std::string BertConfigJson(const ModelConfig& config) { return BertConfigJson(config, nullptr); }
+
+std::string BertConfigJson(const ModelConfig& config, const nlohmann::json& before) {
   const bool bert = config.family == ModelFamily::kBert;
   const bool dense = config.feed_forward.kind == FeedForwardKind::kDense;
   const Keys& keys = KeysOf(config.family);
@@ -160,13 +162,20 @@ std::string BertConfigJson(const ModelConfig& config) {
   root[keys.head_dropout] = config.head.dropout;
   root["initializer_range"] = config.init_std;
   if (config.head.kind == HeadKind::kSequenceClassification || config.head.kind == HeadKind::kTokenClassification) {
-    for (int64_t label = 0; label < config.head.labels; ++label) {
+    const bool named = before.contains("id2label") && before["id2label"].is_object() &&
+                       static_cast<int64_t>(before["id2label"].size()) == config.head.labels;
+    for (int64_t label = 0; label < config.head.labels && !named; ++label) {
       const std::string name = "LABEL_" + std::to_string(label);
       root["id2label"][std::to_string(label)] = name;
       root["label2id"][name] = label;
     }
   }
   root["torch_dtype"] = "float32";
+  if (before.is_object()) {
+    for (const auto& [key, value] : before.items()) {
+      if (!root.contains(key) && key != "feed_forward" && key != "num_labels") root[key] = value;
+    }
+  }
   return root.dump(1) + "\n";
 }
 

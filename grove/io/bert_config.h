@@ -22,5 +22,7 @@ Result<ModelConfig> ParseBertConfig(const nlohmann::json& document, const std::s
 
 // The inverse, readable by Transformers where every layer is dense.
 std::string BertConfigJson(const ModelConfig& config);
+// The same with the other keys of `before` ("id2label", "problem_type", ...) kept, an object or null.
+std::string BertConfigJson(const ModelConfig& config, const nlohmann::json& before);
 
 }  // namespace grove

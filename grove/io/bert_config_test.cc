@@ -75,6 +75,20 @@ TEST(BertConfigTest, EveryHeadOfBothFamiliesSurvivesWritingAndReading) {
   }
 }
 
+TEST(BertConfigTest, OtherKeysAreKeptWhereTheyAreGiven) {
+  Json before = Bert();
+  before["architectures"] = {"BertForSequenceClassification"};
+  before["id2label"] = {{"0", "bad"}, {"1", "good"}};
+  before["problem_type"] = "single_label_classification";
+  ModelConfig config = Parse(before).value();
+  config.feed_forward = {.kind = FeedForwardKind::kLeafTree, .depth = 2, .leaf_width = 24};
+  const Json after = Json::parse(BertConfigJson(config, before));
+  EXPECT_EQ(after["id2label"], before["id2label"]);
+  EXPECT_EQ(after["problem_type"], before["problem_type"]);
+  EXPECT_EQ(after["model_type"], "grove_bert");
+  EXPECT_EQ(after["feed_forward"]["leaf_width"], 24);
+}
+
 TEST(BertConfigTest, RefusesWhatItCannotCompute) {
   ExpectRefused("hidden_act", "gelu_new", "hidden_act");
   ExpectRefused("position_embedding_type", "relative_key", "position_embedding_type");
