@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <utility>
+#include <vector>
 
 #include "grove/train/compare_models.h"
 #include "grove/train/distillation.h"
@@ -69,6 +70,17 @@ Result<Student> StudentOf(const DistilOptions& options, const ModelDirectory& te
   return student;
 }
 
+// Without the options that describe a new model where --student names one.
+OptionList Recorded(DistilOptions& options) {
+  OptionList list = DistilOptionList(options), shape;
+  if (options.student.empty()) return list;
+  AddModelOptions(options, shape);
+  std::erase_if(list, [&](const Option& option) {
+    return option.name != "length" && (option.name == "init" || FindOption(shape, option.name) != nullptr);
+  });
+  return list;
+}
+
 Result<PretrainSummary> DistilChecked(const DistilOptions& options, const PretrainContext& context) {
   GROVE_RETURN_IF_ERROR(CheckDistilOptions(options));
   GROVE_ASSIGN_OR_RETURN(Compute compute, ComputeOf(options, context));
@@ -89,7 +101,7 @@ Result<PretrainSummary> DistilChecked(const DistilOptions& options, const Pretra
         return std::make_shared<Distillation>(
             TeacherAndStudent{teacher.model, teacher.directory.config, model, training}, WeightsOf(options));
       },
-      .options = DistilOptionList(copy),
+      .options = Recorded(copy),
       .judge = [&](Objective& objective, const std::vector<Batch>& validation) -> Json {
         Json json{{"model", options.teacher}};
         json.update(ComparisonJson(CompareModels(*teacher.model, objective.model(), head, validation, bf16)));
@@ -102,6 +114,7 @@ Result<PretrainSummary> DistilChecked(const DistilOptions& options, const Pretra
 
 OptionList DistilOptionList(DistilOptions& o) {
   OptionList list = PretrainOptionList(o);
+  std::erase_if(list, [](const Option& option) { return option.name == "start_from"; });  // here it is "student"
   const OptionList own = {
       {"teacher", &o.teacher, "Model directory to learn from: BERT, DistilBERT or crammedBERT"},
       {"student", &o.student, "Model directory to begin with; empty: the model of the options, with initial weights"},
