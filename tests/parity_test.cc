@@ -140,6 +140,7 @@ TEST(Parity, WhatInferenceDoesNotComputeIsRefused) {
 TEST(Parity, ClassificationHeads) {
   ModelConfig config = SmallConfig();
   config.feed_forward.kind = FeedForwardKind::kLeafTree;
+  config.feed_forward.trees = 1;
   const HeadConfig heads[] = {
       {.kind = HeadKind::kSequenceClassification, .labels = 3, .pooler_dense = true, .pooler_width = 20},
       {.kind = HeadKind::kSequenceClassification, .labels = 1, .pooler_dense = false, .pooler_width = config.width},
