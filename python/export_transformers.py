@@ -21,7 +21,7 @@ import sys
 from typing import Any
 
 SOURCE = pathlib.Path(__file__).resolve().parent / "grove_transformers"
-CODE = ("configuration_grove.py", "layers_grove.py", "modeling_grove.py")
+CODE = ("configuration_grove.py", "feedforward_grove.py", "layers_grove.py", "modeling_grove.py")
 AUTO_CLASS = {
     "ScriptableLMForPreTraining": "AutoModelForMaskedLM",
     "ScriptableLMForSequenceClassification": "AutoModelForSequenceClassification",

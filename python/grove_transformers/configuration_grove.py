@@ -79,10 +79,6 @@ class GroveConfig(PretrainedConfig):
     def max_position_embeddings(self) -> int:
         return self.arch["embedding"]["max_seq_length"]
 
-    @property
-    def initializer_range(self) -> float:
-        return (self.arch.get("init") or {}).get("std", 0.02)
-
     def to_dict(self) -> dict[str, Any]:
         """What Transformers may have changed is written where `grove` reads it."""
         values = super().to_dict()

@@ -3,7 +3,8 @@
 """crammedBERT with trees for Transformers: masked LM, sequence classification, token classification.
 
 The classes have the names that config.json's `architectures` has, so that `grove` reads what Transformers saves, and
-the parameters those of the published checkpoints. The layers are in layers_grove.py.
+the parameters those of the published checkpoints. The layers are in layers_grove.py and
+feedforward_grove.py.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from transformers.modeling_outputs import (
 )
 
 from .configuration_grove import GroveConfig
+from .feedforward_grove import init_std  # Transformers 4 copies those files alone that this one names
 from .layers_grove import Encoder, init_module
 
 
@@ -31,7 +33,7 @@ class GrovePreTrainedModel(PreTrainedModel):
     _keys_to_ignore_on_load_unexpected = [r"^decoder\.weight$"]
 
     def _init_weights(self, module: nn.Module) -> None:
-        init_module(module, self.config.initializer_range)
+        init_module(module, init_std(self.config.arch))
 
 
 class ScriptableCrammedBERT(GrovePreTrainedModel):

@@ -47,6 +47,34 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
                             "decision_scale": 4.0}, {"balance": 0.05, "hardening": 0.01}),
     "leaf tree, all paths": ({"intermed_type": "leaf_tree", "intermed_depth": 2, "leaf_width": 16, "leaf_paths": 4},
                              {"balance": 0}),
+    "leaf tree, 1 path, its probability": ({"intermed_type": "leaf_tree", "intermed_depth": 3, "leaf_width": 16,
+                                            "gates": "probability"}, {"balance": 0}),
+    "2 leaf trees, 3 paths, probabilities": ({"intermed_type": "leaf_tree", "leaf_trees": 2, "intermed_depth": 3,
+                                              "leaf_width": 8, "leaf_paths": 3, "gates": "probability"},
+                                             {"hardening": 0.02, "hardening_schedule": "linear"}),
+    "leaf tree, soft training": ({"intermed_type": "leaf_tree", "intermed_depth": 3, "leaf_width": 8},
+                                 {"train_paths": 8}),
+    "leaf tree, hardened training": ({"intermed_type": "leaf_tree", "intermed_depth": 3, "leaf_width": 8},
+                                     {"train_hardened": True}),
+    "neuron trees, straight-through": ({"intermed_type": "fff", "intermed_size": 2, "intermed_depth": 3,
+                                        "fff_routing": "straight_through"}, {"balance": 0.05}),
+    "neuron trees, random routing": ({"intermed_type": "fff", "intermed_size": 2, "intermed_depth": 4,
+                                      "fff_routing": "random", "routing_seed": 3}, {}),
+    "neuron trees, token hash, two-sided": ({"intermed_type": "fff", "intermed_size": 3, "intermed_depth": 4,
+                                             "fff_routing": "token_hash", "routing_seed": 7, "fff_two_sided": True},
+                                            {}),
+    "moe, 1 of 4": ({"intermed_type": "moe", "experts": 4, "expert_width": 32, "experts_per_token": 1,
+                     "gates": "probability"}, {}),
+    "moe, 2 of 8, ReLU": ({"intermed_type": "moe", "experts": 8, "expert_width": 16, "experts_per_token": 2,
+                           "nonlin": "ReLU"}, {"balance": 0.05}),
+    "moe, noisy, 2 of 6": ({"intermed_type": "moe", "experts": 6, "expert_width": 16, "experts_per_token": 2,
+                            "router": "noisy_top_k"}, {"balance": 0.1}),
+    "product keys": ({"intermed_type": "product_key", "key_heads": 2, "sub_keys": 12, "key_width": 16,
+                      "neurons_per_head": 4}, {"balance": 0.05}),
+    "always-on part": ({"intermed_type": "fff", "intermed_size": 1, "intermed_depth": 3, "always_on": 24}, {}),
+    "layers that differ": ({"intermed_type": "leaf_tree", "intermed_depth": 2, "leaf_width": 8, "leaf_paths": 2,
+                            "layer_feed_forward": [{"intermed_type": "ff", "intermed_size": 96, "nonlin": "ReLU"},
+                                                   None]}, {}),
     "learned positions, decoder bias": ({"intermed_type": "ff", "intermed_size": 64, "decoder_bias": True,
                                          "embedding": {"pos_embedding": "learned"}}, {}),
     "sinusoids, no embedding norm": ({"intermed_type": "ff", "intermed_size": 64, "embedding": {
@@ -99,7 +127,8 @@ class Parity(program.ProgramTest):
 
     def grove_log(self, name: str, **options: Any) -> list[dict[str, Any]]:
         """The steps in the log of a run that starts from the model in the folder `init`."""
-        flags = [text for key, value in options.items() for text in ("--" + key.replace("_", "-"), str(value))]
+        flags = [text for key, value in options.items()
+                 for text in ("--" + key.replace("_", "-"), json.dumps(value).strip('"'))]
         self.succeed("pretrain", "--data", "packed", "--start-from", "init", "--output", name, "--log-every", "1",
                      "--threads", "1", "--device", "cpu", "--validation-sequences", "8", *flags)
         lines = map(json.loads, (self.folder / name / "log.jsonl").read_text().splitlines())
@@ -135,7 +164,7 @@ class Parity(program.ProgramTest):
     def compare(self, kind: str, steps: list[tuple[dict[str, Any], dict[str, Any]]]) -> None:
         worst = {key: max(abs(ours[key] / theirs[key] - 1) for ours, theirs in steps)
                  for key in ("loss", "gradient_norm")}
-        print(f"{kind:34}  loss {steps[0][0]['loss']:.4f} -> {steps[-1][0]['loss']:.4f}, largest relative difference: "
+        print(f"{kind:36}  loss {steps[0][0]['loss']:.4f} -> {steps[-1][0]['loss']:.4f}, largest relative difference: "
               f"loss {worst['loss']:.1e}, gradient norm {worst['gradient_norm']:.1e}", flush=True)
         for ours, theirs in steps:
             self.assertAlmostEqual(ours["rate"], theirs["rate"], delta=1e-9)

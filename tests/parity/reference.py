@@ -18,15 +18,26 @@ import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python/grove_transformers"))
-from layers_grove import Arch, Encoder, LeafTrees, init_module, init_std  # noqa: E402
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python"))
+from grove_transformers.feedforward_grove import (  # noqa: E402
+    Arch,
+    LeafTrees,
+    MixtureOfExperts,
+    NeuronTrees,
+    ProductKeys,
+    init_std,
+    log_probabilities,
+    path_mask,
+    straight_through_turns,
+)
+from grove_transformers.layers_grove import Encoder, init_module  # noqa: E402
 
 
 @dataclasses.dataclass
@@ -41,12 +52,19 @@ class Recipe:
     epsilon: float = 1e-12
     weight_decay: float = 0.01
     clip: float = 0.5
-    balance: float = 0.01
+    balance: float = -1  # 0.01, but 0 for neuron trees
     hardening: float = 0.0
+    hardening_schedule: str = "constant"
+    train_paths: int = 0
+    train_hardened: bool = False
+    seed: int = 1
 
     def rate(self, step: int) -> float:
         x = step / self.steps
         return self.learning_rate * max(0.0, min(0.25 + x, (1 - x) / 0.25, 1.0))
+
+    def weight_of_balance(self, layer: nn.Module) -> float:
+        return self.balance if self.balance >= 0 else 0.0 if isinstance(layer, NeuronTrees) else 0.01
 
 
 class Decoder(nn.Module):
@@ -70,17 +88,66 @@ class MaskedLm(nn.Module):
         return F.cross_entropy(logits, labels[chosen])
 
 
-def leaf_tree_penalty(layer: LeafTrees, x: Tensor, recipe: Recipe) -> Tensor:
-    """balance x leaves x sum_i f_i P_i (f_i: leaf i's share of the visits, without gradient; P_i: its mean probability)
-    plus hardening x the sum of the decisions' mean entropies."""
+# What a layer adds to the loss in training (docs/feedforward-kinds.md), from its input [tokens, width] and the share of
+# the budget that is used.
+
+
+def balance_loss(p: Tensor, visits: Tensor) -> Tensor:
+    """units x sum_i f_i P_i of routers of [.., units] choices: f_i unit i's share of the visits, without gradient, P_i
+    its mean probability (arXiv 2101.03961, equation 4)."""
+    visits = visits.detach().float()
+    return p.shape[-1] * (visits.sum(0) / visits.sum() * p.mean(0)).sum()
+
+
+def leaf_tree_penalty(layer: LeafTrees, x: Tensor, recipe: Recipe, fraction: float) -> Tensor:
+    """Balance of the leaves, and hardening: the sum of the decisions' mean entropies."""
     logits = layer.decision_logits(x)
-    p = layer.log_probabilities(logits).exp()
-    visits = (layer.gates(logits).detach() > 0).float().mean(0) / layer.paths
-    entropy = F.binary_cross_entropy_with_logits(logits, torch.sigmoid(logits), reduction="none")
-    return recipe.balance * layer.leaves * (visits * p.mean(0)).sum() + recipe.hardening * entropy.mean(0).sum()
+    p = log_probabilities(logits, layer.depth).exp()
+    entropy = F.binary_cross_entropy_with_logits(logits, torch.sigmoid(logits), reduction="none").mean(0).sum()
+    hardening = recipe.hardening * (fraction if recipe.hardening_schedule == "linear" else 1.0)
+    return recipe.weight_of_balance(layer) * balance_loss(p, layer.gates(logits) > 0) + hardening * entropy
 
 
-PENALTIES = {LeafTrees: leaf_tree_penalty}
+def neuron_tree_penalty(layer: NeuronTrees, x: Tensor, recipe: Recipe, fraction: float) -> Tensor:
+    """Balance of the paths' ends, where the logits decide."""
+    if layer.routing not in ("hard", "straight_through"):
+        return torch.zeros(())
+    logits = layer.decision_logits(layer.linear_in(x))
+    visits = path_mask((logits > 0).float(), layer.depth)[-1]
+    return recipe.weight_of_balance(layer) * balance_loss(log_probabilities(logits, layer.depth).exp(), visits)
+
+
+def moe_penalty(layer: MixtureOfExperts, x: Tensor, recipe: Recipe, fraction: float) -> Tensor:
+    """Balance of the experts; of a noisy router, the importance and load losses of arXiv 1701.06538, appendix A."""
+    if not layer.noisy:
+        logits = layer.router_logits(x)
+        return recipe.weight_of_balance(layer) * balance_loss(torch.softmax(logits, -1), layer.gates(logits) > 0)
+    clean, spread, noisy = layer.router_logits(x), layer.noise_spread(x), layer.last_logits
+    loss = squared_variation(layer.gates(noisy).sum(0))
+    if layer.top_k < layer.experts:
+        chosen = layer.gates(noisy) > 0
+        best = noisy.topk(layer.top_k + 1, dim=-1).values
+        others = torch.where(chosen, best[:, -1:], best[:, -2:-1])  # the k-th largest of the other experts
+        loss = loss + squared_variation(torch.distributions.Normal(0.0, 1.0).cdf((clean - others) / spread).sum(0))
+    return recipe.weight_of_balance(layer) * loss
+
+
+def squared_variation(values: Tensor) -> Tensor:
+    return values.var(unbiased=False) / (values.mean() ** 2 + 1e-10)
+
+
+def product_key_penalty(layer: ProductKeys, x: Tensor, recipe: Recipe, fraction: float) -> Tensor:
+    """Balance of the choices among the sub-keys of each half, half of the weight each."""
+    loss = torch.zeros(())
+    for scores in layer.scores(x):
+        rows = scores.flatten(0, 1)
+        visits = torch.zeros_like(rows).scatter(-1, rows.topk(layer.top_k, dim=-1).indices, 1.0)
+        loss = loss + 0.5 * balance_loss(torch.softmax(rows, dim=-1), visits)
+    return recipe.weight_of_balance(layer) * loss
+
+
+PENALTIES = {LeafTrees: leaf_tree_penalty, MixtureOfExperts: moe_penalty, NeuronTrees: neuron_tree_penalty,
+             ProductKeys: product_key_penalty}
 
 
 class Penalties:
@@ -88,15 +155,32 @@ class Penalties:
 
     def __init__(self, model: nn.Module, recipe: Recipe) -> None:
         self.values: list[Tensor] = []
+        self.recipe, self.fraction = recipe, 0.0
         for module in model.modules():
-            penalty = PENALTIES.get(type(module))
-            if penalty is not None:
-                module.register_forward_hook(
-                    lambda layer, inputs, _, penalty=penalty: self.values.append(penalty(layer, inputs[0], recipe)))
+            if type(module) in PENALTIES:
+                module.register_forward_hook(self.after_forward)
+
+    def after_forward(self, layer: nn.Module, inputs: tuple[Tensor, Tensor], _: Tensor) -> None:
+        self.values.append(PENALTIES[type(layer)](layer, inputs[0], self.recipe, self.fraction))
 
     def take(self) -> Tensor | float:
         values, self.values = self.values, []
         return sum(values) if values else 0.0
+
+
+def hardened_gates(layer: LeafTrees) -> Callable[[Tensor], Tensor]:
+    """train_hardened: the decided leaf, whose gate is a product of turns with the gradient of their sigmoids."""
+    def gates(logits: Tensor) -> Tensor:
+        return path_mask(straight_through_turns(logits), layer.depth)[-1]
+    return gates
+
+
+def set_training_options(model: nn.Module, recipe: Recipe) -> None:
+    for layer in model.modules():
+        if isinstance(layer, LeafTrees) and recipe.train_paths:
+            layer.paths = min(recipe.train_paths, layer.leaves)
+        if isinstance(layer, LeafTrees) and recipe.train_hardened:
+            layer.gates = hardened_gates(layer)
 
 
 def takes_weight_decay(name: str) -> bool:
@@ -114,10 +198,13 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def train(model: MaskedLm, batches: dict[str, Tensor], recipe: Recipe) -> Iterator[dict[str, float]]:
     """One entry per step, as the log of `grove-train pretrain` has it."""
     model.train()
+    set_training_options(model, recipe)
     penalties = Penalties(model, recipe)
     optimizer = make_optimizer(model, recipe)
     for step in range(recipe.steps):
         loss_sum = 0.0
+        penalties.fraction = step / recipe.steps
+        torch.manual_seed(recipe.seed * 1_000_003 + step)  # for noisy routers: the numbers that grove-train draws
         optimizer.zero_grad()
         for i in range(step * recipe.micro_batches, (step + 1) * recipe.micro_batches):
             loss = model.loss(batches["input_ids"][i], batches["attention_mask"][i], batches["labels"][i])
