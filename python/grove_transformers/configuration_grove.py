@@ -30,10 +30,6 @@ FIXED_ATTENTION = {
 }
 
 
-# Extensions of grove-train that change what a layer computes and that layers_grove.py has not: docs/model-config.md.
-NOT_COMPUTED = {"always_on": 0, "gates": "renormalized", "layer_feed_forward": None, "leaf_trees": 1}
-
-
 def refuse_other_values(where: str, values: dict[str, Any], fixed: dict[str, Any]) -> None:
     for key, only in fixed.items():
         value = values.get(key)
@@ -50,9 +46,6 @@ class GroveConfig(PretrainedConfig):
         self.arch: dict[str, Any] = dict(arch or {})
         if self.arch:
             refuse_other_values("arch", self.arch, FIXED_ARCH)
-            refuse_other_values("arch", self.arch, NOT_COMPUTED)
-            if self.arch.get("fff_routing") != "straight_through":  # which differs in training only
-                refuse_other_values("arch", self.arch, {"fff_routing": "hard"})
             refuse_other_values("arch.attention", self.arch["attention"], FIXED_ATTENTION)
             kwargs["vocab_size"] = self.arch["embedding"]["vocab_size"]
             kwargs.setdefault("pad_token_id", self.arch["embedding"].get("pad_token_id") or 0)
