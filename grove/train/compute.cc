@@ -82,7 +82,7 @@ Result<Compute> ChooseCompute(const std::string& device, size_t threads, bool bf
   return compute;
 }
 
-uint64_t PeakMemoryBytes(const Compute& compute) {
+uint64_t PeakMemoryBytes([[maybe_unused]] const Compute& compute) {
 #if TORCH_VERSION_MAJOR >= 2
   if (compute.device.is_cuda()) {
     const auto stats = at::getDeviceAllocator(compute.device.type())->getDeviceStats(compute.device.index());
