@@ -118,11 +118,7 @@ TEST_F(EncoderTest, EveryFeedForwardKindAgreesWithPlainCode) {
        .experts = 8,
        .expert_width = 4},
       {.kind = FeedForwardKind::kMoe, .gates = kProbability, .experts = 4, .expert_width = 4, .top_k = 4},
-      {.kind = FeedForwardKind::kMoe,
-       .experts = 6,
-       .expert_width = 5,
-       .router = RouterKind::kNoisyTopK,
-       .top_k = 2},
+      {.kind = FeedForwardKind::kMoe, .experts = 6, .expert_width = 5, .router = RouterKind::kNoisyTopK, .top_k = 2},
       {.kind = FeedForwardKind::kNeuronTree, .trees = 2, .depth = 3, .two_sided = true, .routing = kRandom},
       {.kind = FeedForwardKind::kNeuronTree, .trees = 3, .depth = 0, .routing = kRandom},
       {.kind = FeedForwardKind::kNeuronTree, .trees = 3, .depth = 3, .routing = kTokenHash, .routing_seed = 4},
@@ -266,16 +262,13 @@ TEST_F(EncoderTest, RefusesWhatItCannotTake) {
 
 // A missing, misshapen or mistyped tensor, whichever it is, is named.
 TEST_F(EncoderTest, NamesTheTensorThatIsWrong) {
-  const FeedForwardConfig kinds[] = {{.kind = FeedForwardKind::kDense, .intermediate = 8},
-                                     {.kind = FeedForwardKind::kNeuronTree, .trees = 1, .depth = 1, .two_sided = true},
-                                     {.kind = FeedForwardKind::kNeuronTree, .depth = 1, .routing = TreeRouting::kRandom},
-                                     {.kind = FeedForwardKind::kLeafTree, .depth = 1, .leaf_width = 2, .always_on = 3},
-                                     {.kind = FeedForwardKind::kMoe, .experts = 3, .expert_width = 2},
-                                     {.kind = FeedForwardKind::kProductKey,
-                                      .top_k = 1,
-                                      .key_heads = 1,
-                                      .sub_keys = 3,
-                                      .key_width = 4}};
+  const FeedForwardConfig kinds[] = {
+      {.kind = FeedForwardKind::kDense, .intermediate = 8},
+      {.kind = FeedForwardKind::kNeuronTree, .trees = 1, .depth = 1, .two_sided = true},
+      {.kind = FeedForwardKind::kNeuronTree, .depth = 1, .routing = TreeRouting::kRandom},
+      {.kind = FeedForwardKind::kLeafTree, .depth = 1, .leaf_width = 2, .always_on = 3},
+      {.kind = FeedForwardKind::kMoe, .experts = 3, .expert_width = 2},
+      {.kind = FeedForwardKind::kProductKey, .top_k = 1, .key_heads = 1, .sub_keys = 3, .key_width = 4}};
   for (const FeedForwardConfig& kind : kinds) {
     ModelConfig config = SmallConfig();
     config.layers = 1;

@@ -16,8 +16,10 @@ struct Kind {
 };
 
 constexpr Kind kKinds[] = {
-    {FeedForwardKind::kDense, LoadDense}, {FeedForwardKind::kLeafTree, LoadLeafTree},
-    {FeedForwardKind::kMoe, LoadMoe},     {FeedForwardKind::kNeuronTree, LoadNeuronTree},
+    {FeedForwardKind::kDense, LoadDense},
+    {FeedForwardKind::kLeafTree, LoadLeafTree},
+    {FeedForwardKind::kMoe, LoadMoe},
+    {FeedForwardKind::kNeuronTree, LoadNeuronTree},
     {FeedForwardKind::kProductKey, LoadProductKey},
 };
 

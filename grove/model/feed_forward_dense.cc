@@ -98,9 +98,8 @@ FeedForwardResult LoadAlwaysOn(const FeedForwardSource& source, std::unique_ptr<
   const int64_t width = source.width, neurons = source.config.always_on;
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> in, source.Read("always_on_in.weight", {neurons, width}));
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> out, source.Read("always_on_out.weight", {width, neurons}));
-  const DenseShape in_shape{.in = static_cast<size_t>(width),
-                            .out = static_cast<size_t>(neurons),
-                            .activation = InActivation(source.config)};
+  const DenseShape in_shape{
+      .in = static_cast<size_t>(width), .out = static_cast<size_t>(neurons), .activation = InActivation(source.config)};
   const DenseShape out_shape{.in = static_cast<size_t>(neurons), .out = static_cast<size_t>(width)};
   return {std::make_unique<WithAlwaysOn>(std::move(layer), DenseProduct(in_shape, in.data(), nullptr, source.pool),
                                          DenseProduct(out_shape, out.data(), nullptr, source.pool))};

@@ -33,7 +33,8 @@ void MixtureReference(const MixtureShape& shape, const MixtureWeights& weights, 
   std::vector<uint32_t> chosen(gates.size());
   for (size_t t = 0; t < tokens; ++t) {
     for (size_t e = 0; e < experts; ++e) {
-      for (size_t i = 0; i < width; ++i) scores[t * experts + e] += double{weights.router[e * width + i]} * x[t * width + i];
+      for (size_t i = 0; i < width; ++i)
+        scores[t * experts + e] += double{weights.router[e * width + i]} * x[t * width + i];
     }
   }
   ChooseExpertsReference(shape.router(), scores.data(), tokens, chosen.data(), gates.data());

@@ -35,8 +35,7 @@ struct ProductKeyCase {
         norm_bias(RandomNormal(s.key_width, 0.3f, 12)),
         sub_keys(RandomNormal(2 * s.sub_keys * s.half(), 0.7f, 13)) {}
   ProductKeyWeights weights() const {
-    return {query.data(),    norm_weight.data(), norm_bias.data(),
-            sub_keys.data(), neurons.in.data(),  neurons.out.data()};
+    return {query.data(), norm_weight.data(), norm_bias.data(), sub_keys.data(), neurons.in.data(), neurons.out.data()};
   }
   ProductKeyShape shape;
   test::NeuronsCase neurons;
@@ -77,10 +76,13 @@ TEST(Mixture, EqualsReferenceOnEveryTarget) {
   OnEveryTarget([] {
     for (const Gates gates : {Gates::kRenormalized, Gates::kProbability}) {
       for (const size_t per_token : {1, 4, 9}) {
-        const MixtureShape shape{
-            .experts = {.experts = 9, .in_width = 20, .hidden_width = 7, .out_width = 20, .activation = Activation::kGelu},
-            .per_token = per_token,
-            .gates = gates};
+        const MixtureShape shape{.experts = {.experts = 9,
+                                             .in_width = 20,
+                                             .hidden_width = 7,
+                                             .out_width = 20,
+                                             .activation = Activation::kGelu},
+                                 .per_token = per_token,
+                                 .gates = gates};
         const MixtureCase c(shape);
         ThreadPool pool(1);
         const Mixture mixture(shape, c.weights(), pool);
@@ -98,8 +100,7 @@ TEST(Mixture, DoesNotDependOnBatchOrThreads) {
   const MixtureCase c(shape);
   ThreadPool pool(3);
   const Mixture mixture(shape, c.weights(), pool);
-  ExpectIndependence(
-      50, [&](const float* x, size_t n, float* y, ThreadPool& team) { mixture.Forward(x, n, y, team); });
+  ExpectIndependence(50, [&](const float* x, size_t n, float* y, ThreadPool& team) { mixture.Forward(x, n, y, team); });
 }
 
 TEST(ProductKey, EqualsReferenceOnEveryTarget) {
@@ -124,8 +125,7 @@ TEST(ProductKey, DoesNotDependOnBatchOrThreads) {
   const ProductKeyCase c(shape);
   ThreadPool pool(3);
   const ProductKey layer(shape, c.weights(), pool);
-  ExpectIndependence(50,
-                     [&](const float* x, size_t n, float* y, ThreadPool& team) { layer.Forward(x, n, y, team); });
+  ExpectIndependence(50, [&](const float* x, size_t n, float* y, ThreadPool& team) { layer.Forward(x, n, y, team); });
 }
 
 }  // namespace

@@ -106,8 +106,8 @@ void ProductKey::Forward(const float* x, size_t tokens, float* y, ThreadPool& po
 }
 
 size_t ProductKey::bytes() const {
-  const size_t router = shape_.heads * shape_.key_width * shape_.width + 2 * shape_.key_width +
-                        2 * shape_.sub_keys * shape_.half();
+  const size_t router =
+      shape_.heads * shape_.key_width * shape_.width + 2 * shape_.key_width + 2 * shape_.sub_keys * shape_.half();
   return neurons_.bytes() + router * sizeof(float);
 }
 
