@@ -56,7 +56,7 @@ Layers MakeMixtures(size_t width, const ThreadPool& pool) {
 Layers MakeProductKeys(size_t width, const ThreadPool& pool) {
   Layers layers;
   layers.push_back(
-      MakeProductKeyContender({.width = width, .heads = 8, .sub_keys = 64, .key_width = 128, .per_head = 16}, pool));
+      MakeProductKeyContender({.width = width, .heads = 8, .sub_keys = 64, .key_width = 64, .per_head = 16}, pool));
   return layers;
 }
 

@@ -68,6 +68,7 @@ class NeuronTreeContender : public LayerContender {
            (shape.two_sided ? ", two-sided" : "");
     stored = shape.nodes();
     active = shape.trees * shape.levels();
+    sides = shape.two_sided ? 2 : 1;
     weight_bytes = packed_.bytes();
   }
 
@@ -283,7 +284,7 @@ class ProductKeyContender : public LayerContender {
 }  // namespace
 
 double LayerContender::FlopsPerToken(size_t width) const {
-  return 4.0 * static_cast<double>(width * active) + 2.0 * static_cast<double>(width * decisions);
+  return 2.0 * static_cast<double>(width * (active * (1 + sides) + decisions));
 }
 
 std::vector<float> RandomWeights(size_t count, size_t fan_in, uint64_t seed) {

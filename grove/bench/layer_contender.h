@@ -27,6 +27,7 @@ class LayerContender {
   std::string name;         // "neuron trees 1x11"
   bool dense = false;       // a baseline or control, not a conditional layer
   size_t stored = 0;        // neurons
+  size_t sides = 1;         // output rows of an active neuron: 2 where it is two-sided
   size_t active = 0;        // neurons computed for one token, products of routing not counted
   size_t decisions = 0;     // products of routing as long as the width: leaf trees' decisions (of one token, on average
                             // over random input), experts' scores, product keys' queries and scores
