@@ -2,6 +2,8 @@
 // Copyright 2026 The Grove Authors.
 //
 // grove bench layer: tree layers and dense layers side by side.
+#include <algorithm>
+
 #include "cli/output.h"
 #include "cli/verbs.h"
 #include "grove/bench/layer_bench.h"
@@ -18,7 +20,9 @@ class BenchLayerVerb : public Verb {
   BenchLayerVerb()
       : Verb({.name = "bench layer",
               .summary = "Time tree layers beside dense layers, outputs checked against the reference",
-              .example = "grove bench layer\ngrove bench layer --tokens 1,16384 --threads 1 --json"}) {}
+              .example =
+                  "grove bench layer\ngrove bench layer --kinds all\ngrove bench layer --kinds moe,leaf_tree --tokens "
+                  "1,16384 --threads 1 --json"}) {}
 
   void Declare(CLI::App& app) override {
     app.add_option("--width", options_.width, "Width of the layers (default 768, the paper's)")
@@ -26,12 +30,23 @@ class BenchLayerVerb : public Verb {
     app.add_option("--tokens", options_.token_counts, "Batch sizes in tokens (default 1,128,4096)")
         ->delimiter(',')
         ->check(CLI::Range(size_t{1}, size_t{1} << 20));
+    std::vector<std::string> kinds = bench::LayerBenchKinds();
+    kinds.push_back("all");
+    app.add_option(
+           "--kinds", options_.kinds,
+           "Which layers stand beside the dense ones, all of a kind: " + fmt::format("{}", fmt::join(kinds, ",")) +
+               " (default: neuron trees 1x11 and 16x7, leaf trees of 1 and 4 paths)")
+        ->delimiter(',')
+        ->check(CLI::IsMember(kinds));
     app.add_option("--seconds", options_.seconds, "Time for each layer at each batch size (default 1)")
         ->check(CLI::Range(0.001, 3600.0));
   }
 
   Status Run(const CommonOptions& common) override {
     options_.threads = common.threads;
+    if (std::find(options_.kinds.begin(), options_.kinds.end(), "all") != options_.kinds.end()) {
+      options_.kinds = bench::LayerBenchKinds();
+    }
     LayerBenchReport report;
     {
       Progress progress("bench layer");
@@ -83,8 +98,8 @@ class BenchLayerVerb : public Verb {
         "interleaved,\n"
         "every token a different random input. \"vs dense\": the best of dense 3072 and 4096, scaled to 4096 neurons. "
         "\"limit\":\n"
-        "what the arithmetic alone would allow. \"active\" counts neurons + decisions. \"error\": largest difference "
-        "from the\n"
+        "what the arithmetic alone would allow. \"active\" counts neurons + products of routing. \"error\": largest "
+        "difference from the\n"
         "double-precision reference over its largest value, on {} tokens of this run.\n",
         options.width, options.threads, options.threads == 1 ? "" : "s", ActiveTarget(), options.checked_tokens);
   }

@@ -40,6 +40,7 @@ class Usage(program.ProgramTest):
         self.refuse("tokenize", "text", code=2, names=["--model", "--tokenizer"])
         self.refuse("tokenize", "--tokenizer", "v", "--pair", "one", code=2, names=["--pair"])
         self.refuse("fill-mask", "--model", "m", "--top", "0", "text", code=2, names=["--top"])
+        self.refuse("bench", "layer", "--kinds", "moe,fish", code=2, names=["--kinds", "fish"])
         self.refuse("info", "--threads", "0", code=2, names=["--threads"])
         self.refuse("info", "--threads", "many", code=2, names=["--threads"])
 
@@ -115,6 +116,25 @@ class Results(program.ProgramTest):
 
     def test_fill_mask_without_a_mask(self):
         self.refuse("fill-mask", "--model", self.model, "no mask here", names=["[MASK]"])
+
+    def test_layers_of_other_kinds(self):
+        routing = {"fff_routing": "token_hash", "routing_seed": 3}
+        layers = [None, {"intermed_type": "none", "nonlin": "GELU"}]
+        hashed = tiny_model.write_model(self.folder / "hashed",
+                                        configuration=tiny_model.config(**routing, layer_feed_forward=layers))
+        plain, other = (self.succeed("fill-mask", "--model", m, "paris is the [MASK].") for m in (self.model, hashed))
+        self.assertNotEqual(plain, other)
+        info = self.succeed("info", "--model", hashed)
+        self.assertIn("layer 0: neuron trees 2x2, routed by token hash; layer 1: none", info)
+        random = tiny_model.write_model(self.folder / "random", configuration=tiny_model.config(fff_routing="random"))
+        self.refuse("fill-mask", "--model", random, "[MASK]", code=1, names=["encoder.layers.0.ffn.decision_planes"])
+
+    def test_bench_of_a_kind(self):
+        layers = self.succeed_json("bench", "layer", "--kinds", "moe", "--width", "16", "--tokens", "1", "--seconds",
+                                   "0.001")["layers"]
+        mixtures = [layer for layer in layers if layer["layer"].startswith("mixture")]
+        self.assertEqual([layer["active_neurons"] for layer in mixtures], [128, 128])
+        self.assertEqual(len(layers) - len(mixtures), sum(layer["dense"] for layer in layers))
 
     def test_results_do_not_depend_on_threads(self):
         texts = ["Paris is the [MASK] of France.", "[MASK]"]

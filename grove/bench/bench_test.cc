@@ -38,9 +38,10 @@ TEST(RandomWeights, HaveTheVarianceAsked) {
 }
 
 TEST(BenchLayers, VerifiesEveryLayerAndTimesEveryBatch) {
-  const LayerBenchReport report = BenchLayers({.width = 64, .token_counts = {1, 8}, .threads = 2, .seconds = 0.001},
-                                              [](double, const std::string&) {});
-  ASSERT_GE(report.rows.size(), 7u);
+  const LayerBenchReport report =
+      BenchLayers({.width = 64, .kinds = LayerBenchKinds(), .token_counts = {1, 8}, .threads = 2, .seconds = 0.001},
+                  [](double, const std::string&) {});
+  ASSERT_EQ(report.rows.size(), 15u);
   for (const LayerBenchRow& row : report.rows) {
     EXPECT_LT(row.error, kLayerBenchTolerance) << row.name;
     ASSERT_EQ(row.timings.size(), 2u);
@@ -52,6 +53,25 @@ TEST(BenchLayers, VerifiesEveryLayerAndTimesEveryBatch) {
   ASSERT_NE(tree, report.rows.end());
   EXPECT_EQ(tree->active, 12u);
   EXPECT_EQ(tree->stored, 4095u);
+  for (const char* name : {"mixture, 128 experts of 32, top 4", "product keys, 64x64, 8 heads of 16",
+                           "4 leaf trees, each 32 leaves of 32, 1 path", "leaf tree, 32 leaves of 128, 1 path"}) {
+    const auto row =
+        std::find_if(report.rows.begin(), report.rows.end(), [&](const auto& r) { return r.name == name; });
+    ASSERT_NE(row, report.rows.end()) << name;
+    EXPECT_EQ(row->active, 128u) << name;
+    EXPECT_EQ(row->stored, 4096u) << name;
+  }
+}
+
+// What is shown by default, and dense layers alone beside the kinds that are asked for.
+TEST(BenchLayers, ShowsTheKindsAskedFor) {
+  const auto rows = [](std::vector<std::string> kinds) {
+    const LayerBenchOptions options{
+        .width = 16, .kinds = std::move(kinds), .token_counts = {1}, .seconds = 0.0001, .checked_tokens = 1};
+    return BenchLayers(options, [](double, const std::string&) {}).rows;
+  };
+  EXPECT_EQ(rows({}).size(), 8u);
+  EXPECT_EQ(rows({"moe"}).size(), 6u);
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+#include <utility>
 
 #include "grove/bench/layer_contender.h"
 
@@ -12,16 +14,68 @@ namespace {
 
 using Layers = std::vector<std::unique_ptr<LayerContender>>;
 
-Layers MakeLayers(size_t width, const ThreadPool& pool) {
+// The conditional layers: 128 active neurons of about 4096, and the published 1x11.
+Layers MakeNeuronTrees(size_t width, bool all) {
+  const NeuronTreeShape one{.width = width, .trees = 1, .depth = 11}, many{.width = width, .trees = 16, .depth = 7};
   Layers layers;
-  layers.push_back(MakeDenseContender(width, 3072, pool));
-  layers.push_back(MakeDenseContender(width, 4096, pool));
-  layers.push_back(MakeDenseContender(width, 128, pool));
-  layers.push_back(MakeDenseContender(width, 16, pool));
-  layers.push_back(MakeNeuronTreeContender(width, 1, 11));
-  layers.push_back(MakeNeuronTreeContender(width, 16, 7));
-  layers.push_back(MakeLeafTreeContender(width, 5, 128, 1));
-  layers.push_back(MakeLeafTreeContender(width, 7, 32, 4));
+  layers.push_back(MakeNeuronTreeContender(one));
+  layers.push_back(MakeNeuronTreeContender(many));
+  if (!all) return layers;
+  NeuronTreeShape two_sided = many;
+  two_sided.two_sided = true;
+  layers.push_back(MakeNeuronTreeContender(two_sided));
+  layers.push_back(MakeRandomlyRoutedContender(many));
+  return layers;
+}
+
+Layers MakeLeafTrees(size_t width, bool all) {
+  const auto shape = [&](size_t depth, size_t leaf_width, size_t paths) {
+    return LeafTreeShape{
+        .in_width = width, .leaf_width = leaf_width, .out_width = width, .depth = depth, .paths = paths};
+  };
+  Layers layers;
+  layers.push_back(MakeLeafTreeContender(shape(5, 128, 1), 1));
+  layers.push_back(MakeLeafTreeContender(shape(7, 32, 4), 1));
+  if (!all) return layers;
+  layers.push_back(MakeLeafTreeContender(shape(5, 32, 1), 4));
+  layers.push_back(MakeLeafTreeContender(shape(6, 16, 2), 4));
+  return layers;
+}
+
+Layers MakeMixtures(size_t width, const ThreadPool& pool) {
+  const auto shape = [&](size_t experts, size_t expert_width, size_t per_token) {
+    const ExpertsShape nets{.experts = experts, .in_width = width, .hidden_width = expert_width, .out_width = width};
+    return MixtureShape{.experts = nets, .per_token = per_token};
+  };
+  Layers layers;
+  layers.push_back(MakeMixtureContender(shape(32, 128, 1), pool));
+  layers.push_back(MakeMixtureContender(shape(128, 32, 4), pool));
+  return layers;
+}
+
+Layers MakeProductKeys(size_t width, const ThreadPool& pool) {
+  Layers layers;
+  layers.push_back(
+      MakeProductKeyContender({.width = width, .heads = 8, .sub_keys = 64, .key_width = 64, .per_head = 16}, pool));
+  return layers;
+}
+
+Layers MakeLayers(const LayerBenchOptions& options, const ThreadPool& pool) {
+  const size_t width = options.width;
+  Layers layers;
+  for (const size_t neurons : {3072, 4096, 128, 16}) layers.push_back(MakeDenseContender(width, neurons, pool));
+  const auto add = [&](Layers more) { std::move(more.begin(), more.end(), std::back_inserter(layers)); };
+  if (options.kinds.empty()) {
+    add(MakeNeuronTrees(width, /*all=*/false));
+    add(MakeLeafTrees(width, /*all=*/false));
+  }
+  const auto wanted = [&](const char* kind) {
+    return std::find(options.kinds.begin(), options.kinds.end(), kind) != options.kinds.end();
+  };
+  if (wanted("neuron_tree")) add(MakeNeuronTrees(width, /*all=*/true));
+  if (wanted("leaf_tree")) add(MakeLeafTrees(width, /*all=*/true));
+  if (wanted("moe")) add(MakeMixtures(width, pool));
+  if (wanted("product_key")) add(MakeProductKeys(width, pool));
   return layers;
 }
 
@@ -70,12 +124,17 @@ double LayerBenchReport::DenseSecondsPerToken(size_t c) const {
   return best;
 }
 
+const std::vector<std::string>& LayerBenchKinds() {
+  static const std::vector<std::string> kinds = {"leaf_tree", "moe", "neuron_tree", "product_key"};
+  return kinds;
+}
+
 LayerBenchReport BenchLayers(const LayerBenchOptions& options,
                              const std::function<void(double, const std::string&)>& progress) {
   ThreadPool pool(options.threads);
   LayerBenchReport report{options, {}};
   progress(0, "making layers with random weights");
-  const Layers layers = MakeLayers(options.width, pool);
+  const Layers layers = MakeLayers(options, pool);
   const size_t most = *std::max_element(options.token_counts.begin(), options.token_counts.end());
   const std::vector<float> x = RandomWeights(std::max<size_t>(most, 4096) * options.width, 1, 42);
   const double steps = static_cast<double>(layers.size() + options.token_counts.size());

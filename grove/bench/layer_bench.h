@@ -17,6 +17,9 @@ namespace grove::bench {
 
 struct LayerBenchOptions {
   size_t width = 768;
+  // Which layers stand beside the dense ones: names of LayerBenchKinds(). Empty: the published trees and the leaf trees
+  // of one router.
+  std::vector<std::string> kinds;
   std::vector<size_t> token_counts = {1, 128, 4096};
   size_t threads = 1;
   double seconds = 1.0;        // of each layer at each token count
@@ -42,6 +45,9 @@ struct LayerBenchReport {
 
 // An output counts as verified up to this `error`.
 inline constexpr double kLayerBenchTolerance = 1e-4;
+
+// "leaf_tree", "moe", "neuron_tree", "product_key": each with all of its layers.
+const std::vector<std::string>& LayerBenchKinds();
 
 // `progress` is told what is being done and how far it is, in [0, 1].
 LayerBenchReport BenchLayers(const LayerBenchOptions& options,

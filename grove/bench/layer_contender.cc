@@ -5,8 +5,6 @@
 #include <cmath>
 #include <random>
 
-#include "grove/kernels/leaf_tree.h"
-#include "grove/kernels/neuron_tree.h"
 #include "grove/model/dense_product.h"
 
 namespace grove::bench {
@@ -64,10 +62,13 @@ class NeuronTreeContender : public LayerContender {
       : w_in_(RandomWeights(shape.nodes() * shape.width, shape.width, 4)),
         b_in_(RandomWeights(shape.nodes(), 16, 5)),
         w_out_(RandomWeights(shape.nodes() * shape.width, shape.trees * shape.levels(), 6)),
+        w_out_left_(RandomWeights(shape.two_sided ? w_out_.size() : 0, shape.trees * shape.levels(), 13)),
         packed_(shape, weights()) {
-    name = "neuron trees " + std::to_string(shape.trees) + "x" + std::to_string(shape.depth);
+    name = "neuron trees " + std::to_string(shape.trees) + "x" + std::to_string(shape.depth) +
+           (shape.two_sided ? ", two-sided" : "");
     stored = shape.nodes();
     active = shape.trees * shape.levels();
+    sides = shape.two_sided ? 2 : 1;
     weight_bytes = packed_.bytes();
   }
 
@@ -79,28 +80,61 @@ class NeuronTreeContender : public LayerContender {
   }
 
  private:
-  NeuronTreeWeights weights() const { return {w_in_.data(), b_in_.data(), w_out_.data(), nullptr}; }
-  std::vector<float> w_in_, b_in_, w_out_;
+  std::vector<float> w_in_, b_in_, w_out_, w_out_left_;
+
+ protected:
+  NeuronTreeWeights weights() const { return {w_in_.data(), b_in_.data(), w_out_.data(), w_out_left_.data()}; }
   PackedNeuronTree packed_;
+};
+
+class RandomlyRoutedContender : public NeuronTreeContender {
+ public:
+  explicit RandomlyRoutedContender(const NeuronTreeShape& shape)
+      : NeuronTreeContender(shape),
+        router_{.width = shape.width, .trees = shape.trees, .depth = shape.depth},
+        planes_(RandomWeights(shape.trees * router_.decisions() * shape.width, shape.width, 14)),
+        biases_(shape.trees * router_.decisions()),
+        packed_planes_(router_, {planes_.data(), biases_.data()}) {
+    name += ", random routing";
+    decisions = shape.trees * shape.depth;
+    weight_bytes += packed_planes_.bytes();
+  }
+
+  void Forward(const float* x, size_t tokens, float* y, ThreadPool& pool) const override {
+    std::vector<uint32_t> ends(tokens * router_.trees);
+    std::vector<float> gates(ends.size());
+    RouteLeaves(packed_planes_, x, tokens, {ends.data(), gates.data()}, pool);
+    NeuronTreeForwardAlong(packed_, x, tokens, ends.data(), y, pool);
+  }
+  void Reference(const float* x, size_t tokens, float* y) const override {
+    std::vector<uint32_t> ends(tokens * router_.trees);
+    std::vector<double> gates(ends.size());
+    RouteLeavesReference(router_, {planes_.data(), biases_.data()}, x, tokens, ends.data(), gates.data());
+    NeuronTreeForwardAlongReference(packed_.shape(), weights(), x, tokens, ends.data(), y);
+  }
+
+ private:
+  LeafRouterShape router_;
+  std::vector<float> planes_, biases_;
+  PackedLeafRouter packed_planes_;
 };
 
 // Decisions that best-first search computes for n paths: the distinct inner nodes above the chosen leaves are a lower
 // bound, and with random weights the search wastes little; counted here from the routes of random tokens.
-size_t MeanDecisions(const PackedLeafTree& packed) {
-  const LeafTreeShape& shape = packed.shape();
-  if (shape.paths == 1) return shape.depth;
+size_t MeanDecisions(const PackedLeafRouter& router) {
+  const LeafRouterShape& shape = router.shape();
+  if (shape.paths == 1) return shape.trees * shape.depth;
   constexpr size_t kTokens = 64;
-  const std::vector<float> x = RandomWeights(kTokens * shape.in_width, 1, 99);
-  std::vector<float> y(kTokens * shape.out_width), gates(kTokens * shape.paths);
+  const std::vector<float> x = RandomWeights(kTokens * shape.width, 1, 99);
+  std::vector<float> gates(kTokens * shape.leaves_per_token());
   std::vector<uint32_t> leaves(gates.size());
-  const LeafTreeTrace trace{leaves.data(), gates.data()};
   ThreadPool pool(1);
-  LeafTreeForward(packed, x.data(), kTokens, y.data(), &trace, pool);
+  RouteLeaves(router, x.data(), kTokens, {leaves.data(), gates.data()}, pool);
   size_t visited = 0;
-  for (size_t t = 0; t < kTokens; ++t) {
+  for (size_t search = 0; search < kTokens * shape.trees; ++search) {
     std::vector<bool> seen(shape.decisions());
     for (size_t s = 0; s < shape.paths; ++s) {
-      for (size_t node = shape.decisions() + leaves[t * shape.paths + s]; node > 0;) {
+      for (size_t node = shape.decisions() + leaves[search * shape.paths + s] % shape.leaves(); node > 0;) {
         node = (node - 1) / 2;
         visited += seen[node] ? 0 : 1;
         seen[node] = true;
@@ -110,43 +144,147 @@ size_t MeanDecisions(const PackedLeafTree& packed) {
   return (visited + kTokens / 2) / kTokens;
 }
 
+// Random small nets, for leaves and experts.
+struct RandomExperts {
+  explicit RandomExperts(const ExpertsShape& s)
+      : shape(s),
+        w1(RandomWeights(s.experts * s.in_width * s.hidden_width, s.in_width, 9)),
+        b1(RandomWeights(s.experts * s.hidden_width, 16, 10)),
+        w2(RandomWeights(s.experts * s.hidden_width * s.out_width, s.hidden_width, 11)),
+        b2(RandomWeights(s.experts * s.out_width, 16, 12)) {}
+  ExpertsWeights weights() const { return {w1.data(), b1.data(), w2.data(), b2.data()}; }
+  ExpertsShape shape;
+  std::vector<float> w1, b1, w2, b2;
+};
+
+ExpertsShape LeavesOf(const LeafTreeShape& shape, size_t trees) {
+  ExpertsShape leaves = shape.experts();
+  leaves.experts *= trees;
+  return leaves;
+}
+
+LeafRouterShape RouterOf(const LeafTreeShape& shape, size_t trees) {
+  LeafRouterShape router = shape.router();
+  router.trees = trees;
+  return router;
+}
+
 class LeafTreeContender : public LayerContender {
  public:
-  explicit LeafTreeContender(const LeafTreeShape& shape)
-      : node_weights_(RandomWeights(shape.decisions() * shape.in_width, shape.in_width, 7)),
-        node_biases_(RandomWeights(shape.decisions(), 16, 8)),
-        w1_(RandomWeights(shape.leaves() * shape.in_width * shape.leaf_width, shape.in_width, 9)),
-        b1_(RandomWeights(shape.leaves() * shape.leaf_width, 16, 10)),
-        w2_(RandomWeights(shape.leaves() * shape.leaf_width * shape.out_width, shape.leaf_width, 11)),
-        b2_(RandomWeights(shape.leaves() * shape.out_width, 16, 12)),
-        packed_(shape, weights()) {
-    name = "leaf tree, " + std::to_string(shape.leaves()) + " leaves of " + std::to_string(shape.leaf_width) + ", " +
+  LeafTreeContender(const LeafTreeShape& shape, size_t trees)
+      : router_(RouterOf(shape, trees)),
+        nodes_(RandomWeights(trees * shape.decisions() * shape.in_width, shape.in_width, 7)),
+        biases_(RandomWeights(trees * shape.decisions(), 16, 8)),
+        leaves_(LeavesOf(shape, trees)),
+        packed_router_(router_, router_weights()),
+        packed_leaves_(leaves_.shape, leaves_.weights()) {
+    name = (trees == 1 ? "leaf tree, " : std::to_string(trees) + " leaf trees, each ") +
+           std::to_string(shape.leaves()) + " leaves of " + std::to_string(shape.leaf_width) + ", " +
            std::to_string(shape.paths) + (shape.paths == 1 ? " path" : " paths");
-    stored = shape.leaves() * shape.leaf_width;
-    active = shape.paths * shape.leaf_width;
-    decisions = MeanDecisions(packed_);
-    weight_bytes = packed_.bytes();
+    stored = leaves_.shape.experts * shape.leaf_width;
+    active = router_.leaves_per_token() * shape.leaf_width;
+    decisions = MeanDecisions(packed_router_);
+    weight_bytes = packed_router_.bytes() + packed_leaves_.bytes();
   }
 
   void Forward(const float* x, size_t tokens, float* y, ThreadPool& pool) const override {
-    LeafTreeForward(packed_, x, tokens, y, nullptr, pool);
+    const size_t n = router_.leaves_per_token();
+    std::vector<uint32_t> chosen(tokens * n);
+    std::vector<float> gates(chosen.size());
+    RouteLeaves(packed_router_, x, tokens, {chosen.data(), gates.data()}, pool);
+    GatedExpertsForward(packed_leaves_, x, tokens, {chosen.data(), gates.data(), n}, y, pool);
   }
   void Reference(const float* x, size_t tokens, float* y) const override {
-    LeafTreeForwardReference(packed_.shape(), weights(), x, tokens, y, nullptr);
+    const size_t n = router_.leaves_per_token();
+    std::vector<uint32_t> chosen(tokens * n);
+    std::vector<double> gates(chosen.size());
+    RouteLeavesReference(router_, router_weights(), x, tokens, chosen.data(), gates.data());
+    GatedExpertsReference(leaves_.shape, leaves_.weights(), x, tokens, chosen.data(), gates.data(), n, y);
   }
 
  private:
-  LeafTreeWeights weights() const {
-    return {node_weights_.data(), node_biases_.data(), w1_.data(), b1_.data(), w2_.data(), b2_.data()};
+  LeafRouterWeights router_weights() const { return {nodes_.data(), biases_.data()}; }
+
+  LeafRouterShape router_;
+  std::vector<float> nodes_, biases_;
+  RandomExperts leaves_;
+  PackedLeafRouter packed_router_;
+  PackedExperts packed_leaves_;
+};
+
+class MixtureContender : public LayerContender {
+ public:
+  MixtureContender(const MixtureShape& shape, const ThreadPool& pool)
+      : shape_(shape),
+        router_(RandomWeights(shape.experts.experts * shape.experts.in_width, shape.experts.in_width, 15)),
+        experts_(shape.experts),
+        mixture_(shape, weights(), pool) {
+    name = "mixture, " + std::to_string(shape.experts.experts) + " experts of " +
+           std::to_string(shape.experts.hidden_width) + ", top " + std::to_string(shape.per_token);
+    stored = shape.experts.experts * shape.experts.hidden_width;
+    active = shape.per_token * shape.experts.hidden_width;
+    decisions = shape.experts.experts;
+    weight_bytes = mixture_.bytes();
   }
-  std::vector<float> node_weights_, node_biases_, w1_, b1_, w2_, b2_;
-  PackedLeafTree packed_;
+
+  void Forward(const float* x, size_t tokens, float* y, ThreadPool& pool) const override {
+    mixture_.Forward(x, tokens, y, pool);
+  }
+  void Reference(const float* x, size_t tokens, float* y) const override {
+    MixtureReference(shape_, weights(), x, tokens, y);
+  }
+
+ private:
+  MixtureWeights weights() const { return {router_.data(), experts_.weights()}; }
+
+  MixtureShape shape_;
+  std::vector<float> router_;
+  RandomExperts experts_;
+  Mixture mixture_;
+};
+
+class ProductKeyContender : public LayerContender {
+ public:
+  ProductKeyContender(const ProductKeyShape& shape, const ThreadPool& pool)
+      : shape_(shape),
+        query_(RandomWeights(shape.heads * shape.key_width * shape.width, shape.width, 16)),
+        norm_weight_(shape.key_width, 1.0f),
+        norm_bias_(shape.key_width, 0.0f),
+        sub_keys_(RandomWeights(2 * shape.sub_keys * shape.half(), shape.half(), 17)),
+        in_(RandomWeights(shape.neurons().neurons * shape.width, shape.width, 18)),
+        out_(RandomWeights(shape.neurons().neurons * shape.width, shape.per_token(), 19)),
+        layer_(shape, weights(), pool) {
+    const std::string keys = std::to_string(shape.sub_keys);
+    name = "product keys, " + keys + "x" + keys + ", " + std::to_string(shape.heads) + " heads of " +
+           std::to_string(shape.per_head);
+    stored = shape.neurons().neurons;
+    active = shape.per_token();
+    const size_t scores = 2 * shape.heads * shape.sub_keys * shape.half();
+    decisions = shape.heads * shape.key_width + (scores + shape.width / 2) / shape.width;
+    weight_bytes = layer_.bytes();
+  }
+
+  void Forward(const float* x, size_t tokens, float* y, ThreadPool& pool) const override {
+    layer_.Forward(x, tokens, y, pool);
+  }
+  void Reference(const float* x, size_t tokens, float* y) const override {
+    ProductKeyReference(shape_, weights(), x, tokens, y);
+  }
+
+ private:
+  ProductKeyWeights weights() const {
+    return {query_.data(), norm_weight_.data(), norm_bias_.data(), sub_keys_.data(), in_.data(), out_.data()};
+  }
+
+  ProductKeyShape shape_;
+  std::vector<float> query_, norm_weight_, norm_bias_, sub_keys_, in_, out_;
+  ProductKey layer_;
 };
 
 }  // namespace
 
 double LayerContender::FlopsPerToken(size_t width) const {
-  return 4.0 * static_cast<double>(width * active) + 2.0 * static_cast<double>(width * decisions);
+  return 2.0 * static_cast<double>(width * (active * (1 + sides) + decisions));
 }
 
 std::vector<float> RandomWeights(size_t count, size_t fan_in, uint64_t seed) {
@@ -161,13 +299,24 @@ std::unique_ptr<LayerContender> MakeDenseContender(size_t width, size_t neurons,
   return std::make_unique<DenseContender>(width, neurons, pool);
 }
 
-std::unique_ptr<LayerContender> MakeNeuronTreeContender(size_t width, size_t trees, size_t depth) {
-  return std::make_unique<NeuronTreeContender>(NeuronTreeShape{.width = width, .trees = trees, .depth = depth});
+std::unique_ptr<LayerContender> MakeNeuronTreeContender(const NeuronTreeShape& shape) {
+  return std::make_unique<NeuronTreeContender>(shape);
 }
 
-std::unique_ptr<LayerContender> MakeLeafTreeContender(size_t width, size_t depth, size_t leaf_width, size_t paths) {
-  return std::make_unique<LeafTreeContender>(
-      LeafTreeShape{.in_width = width, .leaf_width = leaf_width, .out_width = width, .depth = depth, .paths = paths});
+std::unique_ptr<LayerContender> MakeRandomlyRoutedContender(const NeuronTreeShape& shape) {
+  return std::make_unique<RandomlyRoutedContender>(shape);
+}
+
+std::unique_ptr<LayerContender> MakeLeafTreeContender(const LeafTreeShape& shape, size_t trees) {
+  return std::make_unique<LeafTreeContender>(shape, trees);
+}
+
+std::unique_ptr<LayerContender> MakeMixtureContender(const MixtureShape& shape, const ThreadPool& pool) {
+  return std::make_unique<MixtureContender>(shape, pool);
+}
+
+std::unique_ptr<LayerContender> MakeProductKeyContender(const ProductKeyShape& shape, const ThreadPool& pool) {
+  return std::make_unique<ProductKeyContender>(shape, pool);
 }
 
 }  // namespace grove::bench

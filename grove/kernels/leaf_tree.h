@@ -1,16 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// Leaf trees (FFF, arXiv 2308.14711, section 2): 2^depth - 1 decision nodes above 2^depth small feedforward nets.
-//
-//     decision   l_n = node_weights[n] . x + node_biases[n];   P(right at n) = sigmoid(scale * l_n)
-//     leaf       f_i(x) = act(x W1_i + b1_i) W2_i + b2_i       W1_i [in_width, leaf_width], W2_i [leaf_width,
-//     out_width] path       p_i = product over the decisions on the way to leaf i
+// One leaf tree (FFF, arXiv 2308.14711, section 2): 2^depth - 1 decision nodes above 2^depth small feedforward nets.
+// The router of leaf_router.h and the experts of gated_experts.h together, with gradients; renormalized gates.
 //
 //   soft     y = sum over all leaves of p_i f_i(x)             FORWARD_T of the paper, the training form
-//   1 path   the leaf at the end of the decided path, its gate 1; a logit of exactly 0 goes left  FORWARD_I, the hard
-//   form n paths  the n most probable leaves, found best-first, y = sum of g_i f_i(x) with g_i = p_i / sum of the
-//   chosen p (ours)
+//   1 path   the leaf at the end of the decided path, its gate 1   FORWARD_I, the hard form
+//   n paths  the n most probable leaves, y = sum of g_i f_i(x) with g_i = p_i / sum of the chosen p (ours)
 //
 // With n = 2^depth the last form is the soft form. Gradients flow through the gates of the n-path and soft forms; the
 // 1-path form has none for the decisions.
@@ -28,6 +24,8 @@
 #include "grove/base/aligned.h"
 #include "grove/base/thread_pool.h"
 #include "grove/kernels/activation.h"
+#include "grove/kernels/gated_experts.h"
+#include "grove/kernels/leaf_router.h"
 
 namespace grove {
 
@@ -42,6 +40,16 @@ struct LeafTreeShape {
 
   size_t leaves() const { return size_t{1} << depth; }
   size_t decisions() const { return leaves() - 1; }
+  LeafRouterShape router() const {
+    return {.width = in_width, .depth = depth, .paths = paths, .decision_scale = decision_scale};
+  }
+  ExpertsShape experts() const {
+    return {.experts = leaves(),
+            .in_width = in_width,
+            .hidden_width = leaf_width,
+            .out_width = out_width,
+            .activation = activation};
+  }
 };
 
 // Views in the checkpoint's layout.
@@ -52,6 +60,9 @@ struct LeafTreeWeights {
   const float* b1 = nullptr;            // [leaves, leaf_width]
   const float* w2 = nullptr;            // [leaves, leaf_width, out_width]
   const float* b2 = nullptr;            // [leaves, out_width]
+
+  LeafRouterWeights router() const { return {node_weights, node_biases}; }
+  ExpertsWeights experts() const { return {w1, b1, w2, b2}; }
 };
 
 // The leaves a batch visits and their gates. Both arrays [tokens, paths]; leaves of one token in order of falling
@@ -61,29 +72,20 @@ struct LeafTreeTrace {
   float* gates = nullptr;
 };
 
-// Rows padded to whole cache lines, for aligned vector loads.
 class PackedLeafTree {
  public:
-  PackedLeafTree(const LeafTreeShape& shape, const LeafTreeWeights& weights);
+  PackedLeafTree(const LeafTreeShape& shape, const LeafTreeWeights& weights)
+      : shape_(shape), router_(shape.router(), weights.router()), experts_(shape.experts(), weights.experts()) {}
 
   const LeafTreeShape& shape() const { return shape_; }
-  size_t node_row() const { return node_row_; }
-  size_t hidden_row() const { return hidden_row_; }
-  size_t out_row() const { return out_row_; }
-  const float* node(size_t n) const { return nodes_.data() + n * node_row_; }
-  float node_bias(size_t n) const { return node_biases_[n]; }
-  const float* w1(size_t leaf) const { return w1_.data() + leaf * shape_.in_width * hidden_row_; }  // [in, hidden_row]
-  const float* b1(size_t leaf) const { return b1_.data() + leaf * hidden_row_; }
-  const float* w2(size_t leaf) const {
-    return w2_.data() + leaf * shape_.leaf_width * out_row_;
-  }  // [leaf_width, out_row]
-  const float* b2(size_t leaf) const { return b2_.data() + leaf * out_row_; }
-  size_t bytes() const;
+  const PackedLeafRouter& router() const { return router_; }
+  const PackedExperts& experts() const { return experts_; }
+  size_t bytes() const { return router_.bytes() + experts_.bytes(); }
 
  private:
   LeafTreeShape shape_;
-  size_t node_row_, hidden_row_, out_row_;
-  AlignedArray<float> nodes_, node_biases_, w1_, b1_, w2_, b2_;
+  PackedLeafRouter router_;
+  PackedExperts experts_;
 };
 
 // x [tokens, in_width] -> y [tokens, out_width], overwritten. `trace` may be null.

@@ -9,7 +9,9 @@
 #include <cmath>
 #include <vector>
 
-#include "grove/kernels/leaf_tree-inl.h"
+#include "grove/kernels/gated_experts-inl.h"
+#include "grove/kernels/leaf_router-inl.h"
+#include "grove/kernels/leaf_tree.h"
 
 #if defined(GROVE_KERNELS_LEAF_TREE_BACKWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GROVE_KERNELS_LEAF_TREE_BACKWARD_INL_H_
@@ -25,7 +27,7 @@ namespace HWY_NAMESPACE {
 // Between the passes. Position = token * paths + slot.
 struct LeafBackwardState {
   LeafBackwardState(const PackedLeafTree& weights, size_t tokens)
-      : dhidden(tokens * weights.shape().paths * weights.hidden_row()),
+      : dhidden(tokens * weights.shape().paths * weights.experts().hidden_row()),
         dgates(tokens * weights.shape().paths),
         dlogits(tokens * weights.shape().decisions()) {}
   AlignedArray<float> dhidden;  // [positions, hidden_row]: gradient before the activation
@@ -54,8 +56,8 @@ class LeafPass {
 
   HWY_INLINE void Run(uint32_t leaf, std::span<const size_t> positions, const LeafTreeGradients& gradients) {
     Gather(positions);
-    hidden_ = AlignedArray<float>(positions.size() * weights_.hidden_row());
-    LeafHidden(weights_, leaf, x_rows_, hidden_.data());
+    hidden_ = AlignedArray<float>(positions.size() * weights_.experts().hidden_row());
+    ExpertHidden(weights_.experts(), leaf, x_rows_, hidden_.data());
     HiddenGradients(leaf);
     for (size_t r = 0; r < positions.size(); ++r) ActivationBackward(leaf, positions[r], r);
     WeightGradients(leaf, positions, gradients);
@@ -67,7 +69,7 @@ class LeafPass {
     for (const size_t at : positions) {
       x_rows_.push_back(x_.row(at / weights_.shape().paths));
       dy_rows_.push_back(dy_.row(at / weights_.shape().paths));
-      dhidden_rows_.push_back(state_.dhidden.data() + at * weights_.hidden_row());
+      dhidden_rows_.push_back(state_.dhidden.data() + at * weights_.experts().hidden_row());
     }
   }
 
@@ -75,9 +77,10 @@ class LeafPass {
   HWY_INLINE void HiddenGradients(uint32_t leaf) {
     const FloatTag d;
     const LeafTreeShape& shape = weights_.shape();
-    const size_t stride = weights_.hidden_row();
+    const size_t stride = weights_.experts().hidden_row();
     AlignedArray<float> transposed(shape.out_width * stride);
-    Transpose(weights_.w2(leaf), shape.leaf_width, shape.out_width, weights_.out_row(), transposed.data(), stride);
+    Transpose(weights_.experts().w2(leaf), shape.leaf_width, shape.out_width, weights_.experts().out_row(),
+              transposed.data(), stride);
     RowsTimesMatrix(dy_rows_.data(), dy_rows_.size(), shape.out_width, transposed.data(), stride, stride,
                     [&](size_t r, size_t n, FloatVec sum) { hn::StoreU(sum, d, dhidden_rows_[r] + n); });
   }
@@ -86,25 +89,27 @@ class LeafPass {
   HWY_INLINE void ActivationBackward(uint32_t leaf, size_t at, size_t r) {
     const FloatTag d;
     const Activation activation = weights_.shape().activation;
-    float* hidden = hidden_.data() + r * weights_.hidden_row();
+    float* hidden = hidden_.data() + r * weights_.experts().hidden_row();
     float* dhidden = dhidden_rows_[r];
     const FloatVec gate = hn::Set(d, trace_.gates[at]);
     FloatVec dgate = hn::Zero(d);
-    for (size_t n = 0; n < weights_.hidden_row(); n += hn::Lanes(d)) {
+    for (size_t n = 0; n < weights_.experts().hidden_row(); n += hn::Lanes(d)) {
       const FloatVec logit = hn::LoadU(d, hidden + n), gradient = hn::LoadU(d, dhidden + n);
       const FloatVec active = ActivateVec(activation, logit);
       dgate = hn::MulAdd(gradient, active, dgate);
       hn::StoreU(hn::Mul(gate, active), d, hidden + n);
       hn::StoreU(hn::Mul(hn::Mul(gate, gradient), ActivateDerivativeVec(activation, logit)), d, dhidden + n);
     }
-    state_.dgates[at] = hn::GetLane(hn::SumOfLanes(d, dgate)) + Dot(dy_rows_[r], weights_.b2(leaf), weights_.out_row());
+    state_.dgates[at] = hn::GetLane(hn::SumOfLanes(d, dgate)) +
+                        Dot(dy_rows_[r], weights_.experts().b2(leaf), weights_.experts().out_row());
     hidden_rows_.push_back(hidden);
   }
 
   HWY_INLINE void WeightGradients(uint32_t leaf, std::span<const size_t> positions, const LeafTreeGradients& g) {
     const LeafTreeShape& shape = weights_.shape();
     const size_t in = shape.in_width, hidden = shape.leaf_width, out = shape.out_width;
-    const size_t hidden_row = weights_.hidden_row(), out_row = weights_.out_row(), count = positions.size();
+    const size_t hidden_row = weights_.experts().hidden_row(), out_row = weights_.experts().out_row(),
+                 count = positions.size();
     AlignedArray<float> dw1(in * hidden_row), db1(hidden_row), dw2(hidden * out_row), db2(out_row);
     TransposedTimesRows(x_rows_.data(), dhidden_rows_.data(), count, in, hidden_row, dw1.data(), hidden_row);
     TransposedTimesRows(hidden_rows_.data(), dy_rows_.data(), count, hidden, out_row, dw2.data(), out_row);
@@ -160,7 +165,7 @@ HWY_INLINE void DecisionGradients(const PackedLeafTree& weights, const LeafRoute
     if (right[node] == 0.0f && left[node] == 0.0f) continue;
     const float p_right = std::exp(LogSigmoid(shape.decision_scale * router.Logit(x, node)));
     dlogits[node] = shape.decision_scale * (right[node] - p_right * (right[node] + left[node]));
-    AddScaled(dlogits[node], weights.node(node), dx, weights.node_row());
+    AddScaled(dlogits[node], weights.router().node(node), dx, weights.router().row());
   }
 }
 
@@ -168,15 +173,15 @@ inline void LeafTreeTokenPass(const PackedLeafTree& weights, const PaddedInput& 
                               size_t tokens, float* dx, LeafBackwardState& state, ThreadPool& pool) {
   const FloatTag d;
   const LeafTreeShape& shape = weights.shape();
-  const size_t paths = shape.paths, in_row = weights.node_row();
+  const size_t paths = shape.paths, in_row = weights.router().row();
   AlignedArray<float> w1_transposed(shape.leaves() * shape.leaf_width * in_row);
   pool.ParallelFor(shape.leaves(), 1, [&](size_t begin, size_t end) {
     for (size_t leaf = begin; leaf < end; ++leaf) {
-      Transpose(weights.w1(leaf), shape.in_width, shape.leaf_width, weights.hidden_row(),
+      Transpose(weights.experts().w1(leaf), shape.in_width, shape.leaf_width, weights.experts().hidden_row(),
                 w1_transposed.data() + leaf * shape.leaf_width * in_row, in_row);
     }
   });
-  pool.ParallelFor(tokens, LeafGrain(tokens, pool), [&](size_t begin, size_t end) {
+  pool.ParallelFor(tokens, ExpertGrain(tokens, pool), [&](size_t begin, size_t end) {
     PaddedOutput output(dx + begin * shape.in_width, end - begin, shape.in_width);
     std::vector<const float*> rows;
     std::vector<float*> targets;
@@ -184,7 +189,7 @@ inline void LeafTreeTokenPass(const PackedLeafTree& weights, const PaddedInput& 
     for (const auto& [leaf, positions] : by_leaf.groups()) {
       rows.clear(), targets.clear();
       for (const size_t at : positions) {
-        rows.push_back(state.dhidden.data() + (begin * paths + at) * weights.hidden_row());
+        rows.push_back(state.dhidden.data() + (begin * paths + at) * weights.experts().hidden_row());
         targets.push_back(output.row(at / paths));
       }
       RowsTimesMatrix(rows.data(), rows.size(), shape.leaf_width,
@@ -193,7 +198,7 @@ inline void LeafTreeTokenPass(const PackedLeafTree& weights, const PaddedInput& 
                         hn::StoreU(hn::Add(sum, hn::LoadU(d, targets[r] + n)), d, targets[r] + n);
                       });
     }
-    const LeafRouter router(weights);
+    const LeafRouter router(weights.router(), 0);
     std::vector<float> right, left;
     for (size_t t = begin; paths > 1 && t < end; ++t) {
       DecisionGradients(weights, router, x.row(t), trace.leaves + t * paths, trace.gates + t * paths,
@@ -209,13 +214,13 @@ inline void LeafTreeDecisionPass(const PackedLeafTree& weights, const PaddedInpu
   const LeafTreeShape& shape = weights.shape();
   pool.ParallelFor(shape.decisions(), 1, [&](size_t begin, size_t end) {
     for (size_t node = begin; node < end; ++node) {
-      AlignedArray<float> sum(weights.node_row());
+      AlignedArray<float> sum(weights.router().row());
       double bias = 0;
       for (size_t t = 0; t < tokens; ++t) {
         const float dlogit = state.dlogits[t * shape.decisions() + node];
         if (dlogit == 0.0f) continue;
         bias += dlogit;
-        AddScaled(dlogit, x.row(t), sum.data(), weights.node_row());
+        AddScaled(dlogit, x.row(t), sum.data(), weights.router().row());
       }
       std::copy_n(sum.data(), shape.in_width, gradients.dnode_weights + node * shape.in_width);
       gradients.dnode_biases[node] = static_cast<float>(bias);

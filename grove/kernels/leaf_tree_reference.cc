@@ -5,100 +5,25 @@
 // every decision and every leaf is computed for every token.
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <vector>
 
 #include "grove/kernels/leaf_tree.h"
+#include "grove/kernels/reference_parts.h"
 
 namespace grove {
 namespace {
 
-double LogSigmoid(double z) { return std::min(z, 0.0) - std::log1p(std::exp(-std::abs(z))); }
-double Sigmoid(double z) { return std::exp(LogSigmoid(z)); }
+using reference::LogSigmoid;
+using reference::Sigmoid;
 
 std::vector<double> DecisionLogits(const LeafTreeShape& shape, const LeafTreeWeights& weights, const float* x) {
-  std::vector<double> logits(shape.decisions());
-  for (size_t n = 0; n < logits.size(); ++n) {
-    logits[n] = weights.node_biases[n];
-    for (size_t i = 0; i < shape.in_width; ++i) {
-      logits[n] += double{weights.node_weights[n * shape.in_width + i]} * x[i];
-    }
-  }
-  return logits;
-}
-
-// Calls visit(node, right) for every decision on the way from the root to `leaf`.
-template <class Visit>
-void ForEachDecision(const LeafTreeShape& shape, size_t leaf, const Visit& visit) {
-  size_t node = 0;
-  for (size_t level = 0; level < shape.depth; ++level) {
-    const bool right = (leaf >> (shape.depth - 1 - level)) & 1;
-    visit(node, right);
-    node = right ? 2 * node + 2 : 2 * node + 1;
-  }
-}
-
-// Natural logarithm of every leaf's path probability.
-std::vector<double> LogProbabilities(const LeafTreeShape& shape, const std::vector<double>& logits) {
-  std::vector<double> log_p(shape.leaves());
-  for (size_t leaf = 0; leaf < log_p.size(); ++leaf) {
-    ForEachDecision(shape, leaf, [&](size_t node, bool right) {
-      const double z = shape.decision_scale * logits[node];
-      log_p[leaf] += LogSigmoid(right ? z : -z);
-    });
-  }
-  return log_p;
+  return reference::DecisionLogits(shape.router(), weights.router(), x, /*tree=*/0);
 }
 
 struct Choice {
   size_t leaf;
   double gate;
 };
-
-size_t DecidedLeaf(const LeafTreeShape& shape, const std::vector<double>& logits) {
-  size_t node = 0;
-  for (size_t level = 0; level < shape.depth; ++level) node = logits[node] > 0 ? 2 * node + 2 : 2 * node + 1;
-  return node - shape.decisions();
-}
-
-// The leaves one token visits and their gates, in the order that LeafTreeTrace promises.
-std::vector<Choice> Route(const LeafTreeShape& shape, const std::vector<double>& logits) {
-  if (shape.paths == 1) return {{DecidedLeaf(shape, logits), 1.0}};
-  const std::vector<double> log_p = LogProbabilities(shape, logits);
-  std::vector<size_t> order(shape.leaves());
-  std::iota(order.begin(), order.end(), size_t{0});
-  if (shape.paths < shape.leaves()) {  // stable: of equal leaves the left one
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return log_p[a] > log_p[b]; });
-    order.resize(shape.paths);
-  }
-  double total = 0;
-  for (const size_t leaf : order) total += std::exp(log_p[leaf]);
-  std::vector<Choice> choices;
-  choices.reserve(order.size());
-  for (const size_t leaf : order) choices.push_back({leaf, std::exp(log_p[leaf]) / total});
-  return choices;
-}
-
-struct LeafActivity {
-  std::vector<double> logits;  // [leaf_width]
-  std::vector<double> output;  // [out_width]
-};
-
-LeafActivity RunLeaf(const LeafTreeShape& shape, const LeafTreeWeights& weights, const float* x, size_t leaf) {
-  const size_t in = shape.in_width, hidden = shape.leaf_width, out = shape.out_width;
-  LeafActivity a{std::vector<double>(hidden), std::vector<double>(out)};
-  for (size_t j = 0; j < hidden; ++j) {
-    a.logits[j] = weights.b1[leaf * hidden + j];
-    for (size_t i = 0; i < in; ++i) a.logits[j] += double{weights.w1[(leaf * in + i) * hidden + j]} * x[i];
-  }
-  for (size_t o = 0; o < out; ++o) {
-    a.output[o] = weights.b2[leaf * out + o];
-    for (size_t j = 0; j < hidden; ++j) {
-      a.output[o] += Activate(shape.activation, a.logits[j]) * weights.w2[(leaf * hidden + j) * out + o];
-    }
-  }
-  return a;
-}
 
 }  // namespace
 
@@ -111,20 +36,13 @@ void LeafTreeSoftReference(const LeafTreeShape& shape, const LeafTreeWeights& we
 
 void LeafTreeForwardReference(const LeafTreeShape& shape, const LeafTreeWeights& weights, const float* x, size_t tokens,
                               float* y, const LeafTreeTrace* trace) {
-  for (size_t t = 0; t < tokens; ++t) {
-    const float* xt = x + t * shape.in_width;
-    const std::vector<Choice> choices = Route(shape, DecisionLogits(shape, weights, xt));
-    std::vector<double> sum(shape.out_width);
-    for (size_t s = 0; s < choices.size(); ++s) {
-      const LeafActivity activity = RunLeaf(shape, weights, xt, choices[s].leaf);
-      for (size_t o = 0; o < sum.size(); ++o) sum[o] += choices[s].gate * activity.output[o];
-      if (trace) {
-        trace->leaves[t * shape.paths + s] = static_cast<uint32_t>(choices[s].leaf);
-        trace->gates[t * shape.paths + s] = static_cast<float>(choices[s].gate);
-      }
-    }
-    std::copy(sum.begin(), sum.end(), y + t * shape.out_width);
-  }
+  std::vector<uint32_t> leaves(tokens * shape.paths);
+  std::vector<double> gates(leaves.size());
+  RouteLeavesReference(shape.router(), weights.router(), x, tokens, leaves.data(), gates.data());
+  GatedExpertsReference(shape.experts(), weights.experts(), x, tokens, leaves.data(), gates.data(), shape.paths, y);
+  if (!trace) return;
+  std::copy(leaves.begin(), leaves.end(), trace->leaves);
+  std::copy(gates.begin(), gates.end(), trace->gates);
 }
 
 namespace {
@@ -158,7 +76,7 @@ struct Accumulators {
 double LeafBackward(const LeafTreeShape& shape, const LeafTreeWeights& weights, const float* x, const float* dy,
                     const Choice& choice, double* dx, Accumulators& acc) {
   const size_t in = shape.in_width, hidden = shape.leaf_width, out = shape.out_width, leaf = choice.leaf;
-  const LeafActivity activity = RunLeaf(shape, weights, x, leaf);
+  const reference::ExpertActivity activity = reference::RunExpert(shape.experts(), weights.experts(), x, leaf);
   double dgate = 0;
   for (size_t o = 0; o < out; ++o) {
     dgate += dy[o] * activity.output[o];
@@ -213,7 +131,7 @@ void LeafTreeBackwardReference(const LeafTreeShape& shape, const LeafTreeWeights
     const std::vector<double> logits = DecisionLogits(shape, weights, xt);
     for (size_t s = 0; s < shape.paths; ++s) {
       const double dlog_p = choices[s].gate * (dgate[s] - mean);  // softmax over the chosen leaves
-      ForEachDecision(shape, choices[s].leaf, [&](size_t node, bool right) {
+      reference::ForEachDecision(shape.router(), choices[s].leaf, [&](size_t node, bool right) {
         const double p_right = Sigmoid(shape.decision_scale * logits[node]);
         const double dlogit = dlog_p * shape.decision_scale * (right ? 1 - p_right : -p_right);
         DecisionBackward(shape, weights, xt, node, dlogit, dx, acc);

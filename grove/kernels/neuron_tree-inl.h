@@ -7,11 +7,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "grove/kernels/gathered_neurons-inl.h"
 #include "grove/kernels/grouping.h"
 #include "grove/kernels/neuron_tree.h"
-#include "grove/kernels/padded_rows.h"
-#include "grove/kernels/simd-inl.h"
-#include "hwy/cache_control.h"
 
 #if defined(GROVE_KERNELS_NEURON_TREE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GROVE_KERNELS_NEURON_TREE_INL_H_
@@ -23,8 +21,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace grove {
 namespace HWY_NAMESPACE {
-
-inline constexpr size_t kTokenBlock = 16;
 
 // What one block of tokens decided. Visit v = tree * levels + level; rows padded so that they can be activated in
 // vectors.
@@ -38,10 +34,6 @@ struct BlockPaths {
   std::vector<uint32_t> nodes;  // [tokens, visits]
   AlignedArray<float> logits;   // [tokens, stride]
 };
-
-HWY_INLINE void PrefetchRow(const float* row, size_t size) {
-  for (size_t i = 0; i < size; i += kCacheLineBytes / sizeof(float)) hwy::Prefetch(row + i);
-}
 
 HWY_INLINE void Descend(const PackedNeuronTree& weights, const PaddedInput& x, size_t first, size_t tokens,
                         BlockPaths& paths) {
@@ -65,52 +57,16 @@ HWY_INLINE void Descend(const PackedNeuronTree& weights, const PaddedInput& x, s
   }
 }
 
-// y[column ...] = sum over the visits of scale[v] * rows[v][column ...], `kVecs` vectors at once.
-template <size_t kVecs>
-HWY_INLINE void SumColumns(const float* const* rows, const float* scales, size_t count, size_t column, float* y) {
-  const FloatTag d;
-  const size_t lanes = hn::Lanes(d);
-  FloatVec sum[kVecs];
-  for (size_t v = 0; v < kVecs; ++v) sum[v] = hn::Zero(d);
-  for (size_t i = 0; i < count; ++i) {
-    const FloatVec scale = hn::Set(d, scales[i]);
-    for (size_t v = 0; v < kVecs; ++v) {
-      sum[v] = hn::MulAdd(scale, hn::LoadU(d, rows[i] + column + v * lanes), sum[v]);
-    }
-  }
-  for (size_t v = 0; v < kVecs; ++v) hn::StoreU(sum[v], d, y + column + v * lanes);
-}
-
-HWY_INLINE void SumRows(const float* const* rows, const float* scales, size_t count, size_t size, float* y) {
-  constexpr size_t kVecs = 8;
-  const size_t lanes = hn::Lanes(FloatTag());
-  size_t column = 0;
-  for (; column + kVecs * lanes <= size; column += kVecs * lanes) SumColumns<kVecs>(rows, scales, count, column, y);
-  for (; column < size; column += lanes) SumColumns<1>(rows, scales, count, column, y);
-}
-
 HWY_INLINE void ForwardBlock(const PackedNeuronTree& weights, const PaddedInput& x, size_t first, size_t tokens,
                              PaddedOutput& y, const NeuronTreeTrace* trace) {
   const NeuronTreeShape& shape = weights.shape();
   BlockPaths paths(shape, tokens);
   Descend(weights, x, first, tokens, paths);
-  const size_t sides = shape.two_sided ? 2 : 1;
-  AlignedArray<float> scales(sides * paths.stride);
-  std::vector<const float*> rows(sides * paths.visits);
-  std::vector<float> packed_scales(rows.size());
+  NeuronOutputs outputs(weights.neurons(), paths.visits);
   for (size_t t = 0; t < tokens; ++t) {
     const uint32_t* nodes = paths.nodes.data() + t * paths.visits;
     const float* logits = paths.logits.data() + t * paths.stride;
-    ActivateRow(shape.activation, logits, scales.data(), paths.stride);
-    if (shape.two_sided) ActivateNegatedRow(shape.activation, logits, scales.data() + paths.stride, paths.stride);
-    for (size_t v = 0; v < paths.visits; ++v) {
-      rows[v] = weights.out(nodes[v]);
-      packed_scales[v] = scales[v];
-      if (!shape.two_sided) continue;
-      rows[paths.visits + v] = weights.out_left(nodes[v]);
-      packed_scales[paths.visits + v] = scales[paths.stride + v];
-    }
-    SumRows(rows.data(), packed_scales.data(), rows.size(), weights.row(), y.row(first + t));
+    outputs.Sum(nodes, logits, nullptr, y.row(first + t));
     if (!trace) continue;
     std::copy_n(nodes, paths.visits, trace->nodes + (first + t) * paths.visits);
     std::copy_n(logits, paths.visits, trace->logits + (first + t) * paths.visits);
@@ -120,7 +76,7 @@ HWY_INLINE void ForwardBlock(const PackedNeuronTree& weights, const PaddedInput&
 inline void NeuronTreeForwardSimd(const PackedNeuronTree& weights, const float* x, size_t tokens, float* y,
                                   const NeuronTreeTrace* trace, ThreadPool& pool) {
   const size_t width = weights.shape().width;
-  pool.ParallelFor(tokens, kTokenBlock, [&](size_t begin, size_t end) {
+  pool.ParallelFor(tokens, kNeuronTokenBlock, [&](size_t begin, size_t end) {
     const PaddedInput input(x + begin * width, end - begin, width);
     PaddedOutput output(y + begin * width, end - begin, width);
     NeuronTreeTrace part;
@@ -138,7 +94,7 @@ inline void NeuronTreeTokenGradients(const PackedNeuronTree& weights, const Neur
                                      size_t tokens, float* dx, float* dlogits, ThreadPool& pool) {
   const NeuronTreeShape& shape = weights.shape();
   const size_t visits = shape.trees * shape.levels(), row = weights.row();
-  pool.ParallelFor(tokens, kTokenBlock, [&](size_t begin, size_t end) {
+  pool.ParallelFor(tokens, kNeuronTokenBlock, [&](size_t begin, size_t end) {
     const PaddedInput gradient(dy + begin * shape.width, end - begin, shape.width);
     PaddedOutput output(dx + begin * shape.width, end - begin, shape.width);
     std::vector<const float*> rows(visits);

@@ -21,27 +21,17 @@ void TransposeToCheckpoint(const float* rows, size_t row, size_t nodes, size_t w
 }
 }  // namespace
 
-PackedNeuronTree::PackedNeuronTree(const NeuronTreeShape& shape, const NeuronTreeWeights& weights)
-    : shape_(shape),
-      row_(RoundUpToLine<float>(shape.width)),
-      stride_((shape.two_sided ? 3 : 2) * row_),
-      rows_(shape.nodes() * stride_),
-      bias_(shape.nodes()) {
-  const size_t width = shape.width, nodes = shape.nodes();
-  for (size_t n = 0; n < nodes; ++n) {
-    float* row = rows_.data() + n * stride_;
-    if (weights.b_in) bias_[n] = weights.b_in[n];
-    for (size_t i = 0; i < width; ++i) {
-      row[i] = weights.w_in[n * width + i];
-      row[row_ + i] = weights.w_out[i * nodes + n];
-      if (shape.two_sided) row[2 * row_ + i] = weights.w_out_left[i * nodes + n];
-    }
-  }
-}
-
 void NeuronTreeForward(const PackedNeuronTree& weights, const float* x, size_t tokens, float* y,
                        const NeuronTreeTrace* trace, ThreadPool& pool) {
   HWY_DYNAMIC_DISPATCH(NeuronTreeForwardSimd)(weights, x, tokens, y, trace, pool);
+}
+
+void NeuronTreeForwardAlong(const PackedNeuronTree& weights, const float* x, size_t tokens, const uint32_t* ends,
+                            float* y, ThreadPool& pool) {
+  const NeuronTreeShape& shape = weights.shape();
+  std::vector<uint32_t> nodes(tokens * shape.trees * shape.levels());
+  for (size_t p = 0; p < tokens * shape.trees; ++p) NeuronTreePath(shape, ends[p], nodes.data() + p * shape.levels());
+  GatheredNeuronsForward(weights.neurons(), x, tokens, {nodes.data(), nullptr, shape.trees * shape.levels()}, y, pool);
 }
 
 void NeuronTreeBackward(const PackedNeuronTree& weights, const float* x, const NeuronTreeTrace& trace, const float* dy,

@@ -56,6 +56,22 @@ void NeuronTreeForwardReference(const NeuronTreeShape& shape, const NeuronTreeWe
   }
 }
 
+void NeuronTreeForwardAlongReference(const NeuronTreeShape& shape, const NeuronTreeWeights& weights, const float* x,
+                                     size_t tokens, const uint32_t* ends, float* y) {
+  std::vector<uint32_t> nodes;
+  for (size_t p = 0; p < tokens * shape.trees; ++p) {
+    const size_t tree = p % shape.trees, bottom = ends[p] - (tree << shape.depth);
+    size_t node = 0;
+    nodes.push_back(static_cast<uint32_t>(tree * shape.nodes_per_tree()));
+    for (size_t level = 0; level < shape.depth; ++level) {
+      node = (bottom >> (shape.depth - 1 - level)) & 1 ? 2 * node + 2 : 2 * node + 1;
+      nodes.push_back(static_cast<uint32_t>(tree * shape.nodes_per_tree() + node));
+    }
+  }
+  GatheredNeuronsReference(shape.neurons(), weights.neurons(), x, tokens, nodes.data(), nullptr,
+                           shape.trees * shape.levels(), y);
+}
+
 void NeuronTreeBackwardReference(const NeuronTreeShape& shape, const NeuronTreeWeights& weights, const float* x,
                                  const float* dy, size_t tokens, const NeuronTreeGradients& gradients) {
   const size_t width = shape.width, nodes = shape.nodes();

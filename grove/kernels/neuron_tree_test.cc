@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "grove/kernels/test_cases.h"
+#include "grove/kernels/token_path.h"
 
 namespace grove {
 namespace {
@@ -69,6 +70,68 @@ TEST(NeuronTreeForward, DoesNotDependOnBatchOrThreads) {
     }
     EXPECT_EQ(together, alone);
   });
+}
+
+TEST(NeuronTreeForwardAlong, EqualsReferenceOnEveryTarget) {
+  OnEveryTarget([] {
+    for (const NeuronTreeShape& shape : Shapes()) {
+      const NeuronTreeCase c(shape, 11);
+      const PackedNeuronTree packed(shape, c.weights());
+      for (const size_t tokens : {0, 1, 50}) {
+        ThreadPool pool(tokens == 50 ? 3 : 1);
+        const std::vector<float> x = RandomNormal(tokens * shape.width, 1.0f, 5);
+        std::vector<uint32_t> ends(tokens * shape.trees);
+        for (size_t p = 0; p < ends.size(); ++p) {
+          const uint64_t path = TokenPath(TreeKey(1, 2, static_cast<int64_t>(p % shape.trees)), int64_t(p));
+          ends[p] = static_cast<uint32_t>(p % shape.trees << shape.depth) + TokenPathEnd(path, shape.depth);
+        }
+        std::vector<float> expected(x.size()), y(x.size(), NAN);
+        NeuronTreeForwardAlongReference(shape, c.weights(), x.data(), tokens, ends.data(), expected.data());
+        NeuronTreeForwardAlong(packed, x.data(), tokens, ends.data(), y.data(), pool);
+        EXPECT_LT(RelativeError(y, expected), 1e-5) << "width " << shape.width << " depth " << shape.depth;
+      }
+    }
+  });
+}
+
+// Along the paths that the logits decide, the two forms are one: to the bit.
+TEST(NeuronTreeForwardAlong, DecidedPathsGiveTheDecidedForm) {
+  const NeuronTreeShape shape{.width = 50, .trees = 3, .depth = 5, .two_sided = true};
+  const NeuronTreeCase c(shape);
+  const PackedNeuronTree packed(shape, c.weights());
+  const size_t tokens = 40, levels = shape.levels();
+  const std::vector<float> x = RandomNormal(tokens * shape.width, 1.0f, 5);
+  OnEveryTarget([&] {
+    ThreadPool pool(2);
+    std::vector<float> decided(x.size()), along(x.size()), logits(tokens * shape.trees * levels);
+    std::vector<uint32_t> nodes(logits.size()), ends, path(levels);
+    const NeuronTreeTrace trace{nodes.data(), logits.data()};
+    NeuronTreeForward(packed, x.data(), tokens, decided.data(), &trace, pool);
+    for (size_t p = 0; p < tokens * shape.trees; ++p) {
+      const size_t tree = p % shape.trees, inner = (size_t{1} << shape.depth) - 1;
+      const size_t bottom = nodes[(p + 1) * levels - 1] - tree * shape.nodes_per_tree() - inner;
+      ends.push_back(static_cast<uint32_t>((tree << shape.depth) + bottom));
+      NeuronTreePath(shape, ends.back(), path.data());
+      EXPECT_TRUE(std::equal(path.begin(), path.end(), nodes.begin() + static_cast<ptrdiff_t>(p * levels)));
+    }
+    NeuronTreeForwardAlong(packed, x.data(), tokens, ends.data(), along.data(), pool);
+    EXPECT_EQ(along, decided);
+  });
+}
+
+// Bit j of the path is the turn at level j.
+TEST(TokenPath, EndIsWhereItsTurnsLead) {
+  const NeuronTreeShape shape{.width = 1, .trees = 2, .depth = 4};
+  std::vector<uint32_t> nodes(shape.levels());
+  for (int64_t id = 0; id < 50; ++id) {
+    const uint64_t path = TokenPath(TreeKey(3, 1, 1), id);
+    NeuronTreePath(shape, 16 + TokenPathEnd(path, shape.depth), nodes.data());
+    size_t node = 0;
+    for (size_t level = 0; level < shape.levels(); ++level) {
+      EXPECT_EQ(nodes[level], 31 + node);
+      node = 2 * node + 1 + ((path >> level) & 1);
+    }
+  }
 }
 
 TEST(NeuronTreeForward, LogitOfExactlyZeroGoesLeft) {

@@ -12,6 +12,14 @@
 
 namespace grove {
 
+// rows [count, width] -> zero-padded [count, RoundUpToLine(width)], for weights that are packed at load.
+inline AlignedArray<float> PaddedCopy(const float* rows, size_t count, size_t width) {
+  const size_t stride = RoundUpToLine<float>(width);
+  AlignedArray<float> padded(count * stride);
+  for (size_t r = 0; r < count; ++r) std::copy_n(rows + r * width, width, padded.data() + r * stride);
+  return padded;
+}
+
 class PaddedInput {
  public:
   PaddedInput(const float* rows, size_t count, size_t width) : stride_(RoundUpToLine<float>(width)), rows_(rows) {

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// Random trees for tests and benches, the comparison both use, and a loop over the machine's instruction sets.
+// Random layers for tests and benches, the comparison both use, and a loop over the machine's instruction sets.
 #pragma once
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <random>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "grove/kernels/gated_experts.h"
+#include "grove/kernels/gathered_neurons.h"
+#include "grove/kernels/leaf_router.h"
 #include "grove/kernels/leaf_tree.h"
 #include "grove/kernels/neuron_tree.h"
 #include "grove/kernels/target.h"
@@ -58,6 +63,55 @@ struct LeafTreeCase {
   LeafTreeShape shape;
   std::vector<float> node_weights, node_biases, w1, b1, w2, b2;
 };
+
+struct ExpertsCase {
+  explicit ExpertsCase(const ExpertsShape& s, uint64_t seed = 1)
+      : shape(s),
+        w1(RandomNormal(s.experts * s.in_width * s.hidden_width, 1.0f / std::sqrt(float(s.in_width)), seed)),
+        b1(RandomNormal(s.experts * s.hidden_width, 0.3f, seed + 1)),
+        w2(RandomNormal(s.experts * s.hidden_width * s.out_width, 0.5f, seed + 2)),
+        b2(RandomNormal(s.experts * s.out_width, 0.3f, seed + 3)) {}
+  ExpertsWeights weights() const { return {w1.data(), b1.data(), w2.data(), b2.data()}; }
+  ExpertsShape shape;
+  std::vector<float> w1, b1, w2, b2;
+};
+
+struct LeafRouterCase {
+  explicit LeafRouterCase(const LeafRouterShape& s, uint64_t seed = 1)
+      : shape(s),
+        nodes(RandomNormal(s.trees * s.decisions() * s.width, 1.0f / std::sqrt(float(s.width)), seed)),
+        biases(RandomNormal(s.trees * s.decisions(), 0.3f, seed + 1)) {}
+  LeafRouterWeights weights() const { return {nodes.data(), biases.data()}; }
+  LeafRouterShape shape;
+  std::vector<float> nodes, biases;
+};
+
+struct NeuronsCase {
+  explicit NeuronsCase(const NeuronsShape& s, uint64_t seed = 1)
+      : shape(s),
+        in(RandomNormal(s.neurons * s.width, 1.0f / std::sqrt(float(s.width)), seed)),
+        bias(RandomNormal(s.neurons, 0.3f, seed + 1)),
+        out(RandomNormal(s.neurons * s.width, 0.5f, seed + 2)),
+        out_left(RandomNormal(s.two_sided ? s.neurons * s.width : 0, 0.5f, seed + 3)) {}
+  NeuronsWeights weights(NeuronsWeights::Out layout, bool with_bias) const {
+    return {in.data(), with_bias ? bias.data() : nullptr, out.data(), shape.two_sided ? out_left.data() : nullptr,
+            layout};
+  }
+  NeuronsShape shape;
+  std::vector<float> in, bias, out, out_left;
+};
+
+// `per_token` different ones of `count` for each token, in any order: [tokens, per_token].
+inline std::vector<uint32_t> RandomChoices(size_t tokens, size_t count, size_t per_token, uint64_t seed) {
+  std::mt19937_64 rng(seed);
+  std::vector<uint32_t> all(count), chosen;
+  std::iota(all.begin(), all.end(), uint32_t{0});
+  for (size_t t = 0; t < tokens; ++t) {
+    std::shuffle(all.begin(), all.end(), rng);
+    chosen.insert(chosen.end(), all.begin(), all.begin() + static_cast<ptrdiff_t>(per_token));
+  }
+  return chosen;
+}
 
 // Owns the arrays of a LeafTreeGradients.
 struct LeafTreeGradientBuffers {

@@ -9,6 +9,7 @@
 // The key mixes the seed, the layer's number and the tree's, so that every tree has paths of its own.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace grove {
@@ -29,6 +30,13 @@ constexpr uint64_t TreeKey(int64_t seed, int64_t layer, int64_t tree) {
 
 constexpr uint64_t TokenPath(uint64_t tree_key, int64_t token_id) {
   return MixBits(tree_key ^ static_cast<uint64_t>(token_id));
+}
+
+// Where that path ends among the 2^depth nodes of the bottom, counted from the left: its first turn is the highest bit.
+constexpr uint32_t TokenPathEnd(uint64_t path, size_t depth) {
+  uint32_t end = 0;
+  for (size_t level = 0; level < depth; ++level) end = 2 * end + static_cast<uint32_t>((path >> level) & 1);
+  return end;
 }
 
 }  // namespace grove

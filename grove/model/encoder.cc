@@ -38,7 +38,7 @@ Result<Encoder::Layer> Encoder::LoadLayer(const SafetensorsFile& file, int64_t i
   const FeedForwardConfig& feed_forward = config.FeedForwardOf(index);
   if (feed_forward.kind == FeedForwardKind::kNone) return layer;
   GROVE_ASSIGN_OR_RETURN(layer.feed_forward_norm, LayerNorm::Load(file, prefix + "norm2", width, config.norm_eps));
-  GROVE_ASSIGN_OR_RETURN(layer.feed_forward, LoadFeedForward(file, prefix + "ffn.", feed_forward, width, pool));
+  GROVE_ASSIGN_OR_RETURN(layer.feed_forward, LoadFeedForward(file, prefix + "ffn.", feed_forward, width, index, pool));
   return layer;
 }
 
@@ -95,7 +95,7 @@ Result<AlignedArray<float>> Encoder::Forward(const TokenBatch& batch) const {
     AddRows(normed.data(), tokens, width, hidden.data(), *pool_);
     if (!layer.feed_forward) continue;
     layer.feed_forward_norm->Forward(hidden.data(), tokens, normed.data(), *pool_);
-    layer.feed_forward->Forward(normed.data(), tokens, mixed.data(), *pool_);
+    layer.feed_forward->Forward(normed.data(), batch.ids.data(), tokens, mixed.data(), *pool_);
     AddRows(mixed.data(), tokens, width, hidden.data(), *pool_);
   }
   if (final_norm_) final_norm_->Forward(hidden.data(), tokens, hidden.data(), *pool_);

@@ -92,6 +92,8 @@ class EncoderTest : public testing::Test {
 };
 
 TEST_F(EncoderTest, EveryFeedForwardKindAgreesWithPlainCode) {
+  using enum TreeRouting;
+  const GateKind kProbability = GateKind::kProbability;
   const FeedForwardConfig kinds[] = {
       {.kind = FeedForwardKind::kDense, .intermediate = 36},
       {.kind = FeedForwardKind::kDense, .nonlinearity = NonLinearity::kRelu, .intermediate = 35},
@@ -104,6 +106,32 @@ TEST_F(EncoderTest, EveryFeedForwardKindAgreesWithPlainCode) {
       {.kind = FeedForwardKind::kLeafTree, .depth = 3, .leaf_width = 4},
       {.kind = FeedForwardKind::kLeafTree, .depth = 3, .leaf_width = 4, .paths = 3, .decision_scale = 2.5},
       {.kind = FeedForwardKind::kLeafTree, .depth = 2, .leaf_width = 3, .paths = 4},
+      {.kind = FeedForwardKind::kLeafTree, .trees = 3, .depth = 2, .leaf_width = 5, .paths = 2},
+      {.kind = FeedForwardKind::kLeafTree, .trees = 2, .depth = 3, .leaf_width = 4, .gates = kProbability},
+      {.kind = FeedForwardKind::kLeafTree, .depth = 3, .leaf_width = 4, .paths = 3, .gates = kProbability},
+      {.kind = FeedForwardKind::kLeafTree, .trees = 2, .depth = 1, .leaf_width = 4, .paths = 2, .always_on = 7},
+      {.kind = FeedForwardKind::kMoe, .experts = 1, .expert_width = 3},
+      {.kind = FeedForwardKind::kMoe, .experts = 9, .expert_width = 5, .top_k = 3, .always_on = 3},
+      {.kind = FeedForwardKind::kMoe,
+       .nonlinearity = NonLinearity::kRelu,
+       .gates = kProbability,
+       .experts = 8,
+       .expert_width = 4},
+      {.kind = FeedForwardKind::kMoe, .gates = kProbability, .experts = 4, .expert_width = 4, .top_k = 4},
+      {.kind = FeedForwardKind::kMoe, .experts = 6, .expert_width = 5, .router = RouterKind::kNoisyTopK, .top_k = 2},
+      {.kind = FeedForwardKind::kNeuronTree, .trees = 2, .depth = 3, .two_sided = true, .routing = kRandom},
+      {.kind = FeedForwardKind::kNeuronTree, .trees = 3, .depth = 0, .routing = kRandom},
+      {.kind = FeedForwardKind::kNeuronTree, .trees = 3, .depth = 3, .routing = kTokenHash, .routing_seed = 4},
+      {.kind = FeedForwardKind::kNeuronTree, .trees = 2, .depth = 2, .routing = kStraightThrough, .always_on = 5},
+      {.kind = FeedForwardKind::kProductKey, .top_k = 3, .key_heads = 2, .sub_keys = 5, .key_width = 6},
+      {.kind = FeedForwardKind::kProductKey,
+       .nonlinearity = NonLinearity::kRelu,
+       .top_k = 1,
+       .key_heads = 3,
+       .sub_keys = 1,
+       .key_width = 2,
+       .always_on = 4},
+      {.kind = FeedForwardKind::kProductKey, .top_k = 7, .key_heads = 1, .sub_keys = 7, .key_width = 34},
       {.kind = FeedForwardKind::kNone}};
   for (const FeedForwardConfig& kind : kinds) {
     SCOPED_TRACE(DescribeFeedForward(kind));
@@ -111,6 +139,17 @@ TEST_F(EncoderTest, EveryFeedForwardKindAgreesWithPlainCode) {
     config.feed_forward = kind;
     ExpectAgreement(config);
   }
+}
+
+TEST_F(EncoderTest, LayersThatDifferAgreeWithPlainCode) {
+  ModelConfig config = SmallConfig();
+  config.layers = 4;
+  config.layer_feed_forward = {
+      config.feed_forward,
+      {.kind = FeedForwardKind::kMoe, .experts = 3, .expert_width = 5, .top_k = 2},
+      {.kind = FeedForwardKind::kNone},
+      {.kind = FeedForwardKind::kNeuronTree, .trees = 2, .depth = 4, .routing = TreeRouting::kTokenHash}};
+  ExpectAgreement(config);
 }
 
 TEST_F(EncoderTest, PositionsAndNormsAgreeWithPlainCode) {
@@ -161,11 +200,18 @@ TEST_F(EncoderTest, StoredDecoderIsUsed) {
   EXPECT_EQ(logits, std::vector<float>(40, 0.0f));
 }
 
-// Alone or in a padded batch, with any number of threads.
+// Alone or in a padded batch, with any number of threads. A layer of every kind.
 TEST_F(EncoderTest, BatchAndThreadsDoNotChangeASequence) {
   ModelConfig config = SmallConfig();
   config.max_length = 300;
-  config.feed_forward = {.kind = FeedForwardKind::kNeuronTree, .trees = 2, .depth = 4};
+  config.layer_feed_forward = {
+      {.kind = FeedForwardKind::kNeuronTree, .trees = 2, .depth = 4},
+      {.kind = FeedForwardKind::kLeafTree, .trees = 2, .depth = 3, .leaf_width = 5, .paths = 2, .always_on = 3},
+      {.kind = FeedForwardKind::kMoe, .experts = 7, .expert_width = 5, .top_k = 2},
+      {.kind = FeedForwardKind::kProductKey, .top_k = 3, .key_heads = 2, .sub_keys = 5, .key_width = 6},
+      {.kind = FeedForwardKind::kNeuronTree, .trees = 2, .depth = 4, .routing = TreeRouting::kTokenHash},
+      {.kind = FeedForwardKind::kNeuronTree, .trees = 2, .depth = 4, .routing = TreeRouting::kRandom}};
+  config.layers = static_cast<int64_t>(config.layer_feed_forward.size());
   const ModelDirectory directory = Open(config, test::MakeRandomTensors(config, 3));
   constexpr size_t kLength = 200, kShort = 5;
   std::vector<int32_t> ids(2 * kLength, 0);
@@ -216,9 +262,13 @@ TEST_F(EncoderTest, RefusesWhatItCannotTake) {
 
 // A missing, misshapen or mistyped tensor, whichever it is, is named.
 TEST_F(EncoderTest, NamesTheTensorThatIsWrong) {
-  const FeedForwardConfig kinds[] = {{.kind = FeedForwardKind::kDense, .intermediate = 8},
-                                     {.kind = FeedForwardKind::kNeuronTree, .trees = 1, .depth = 1, .two_sided = true},
-                                     {.kind = FeedForwardKind::kLeafTree, .depth = 1, .leaf_width = 2}};
+  const FeedForwardConfig kinds[] = {
+      {.kind = FeedForwardKind::kDense, .intermediate = 8},
+      {.kind = FeedForwardKind::kNeuronTree, .trees = 1, .depth = 1, .two_sided = true},
+      {.kind = FeedForwardKind::kNeuronTree, .depth = 1, .routing = TreeRouting::kRandom},
+      {.kind = FeedForwardKind::kLeafTree, .depth = 1, .leaf_width = 2, .always_on = 3},
+      {.kind = FeedForwardKind::kMoe, .experts = 3, .expert_width = 2},
+      {.kind = FeedForwardKind::kProductKey, .top_k = 1, .key_heads = 1, .sub_keys = 3, .key_width = 4}};
   for (const FeedForwardConfig& kind : kinds) {
     ModelConfig config = SmallConfig();
     config.layers = 1;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// The feedforward layer in each of its kinds. A new kind is one class here, one kernel and one value of
-// "intermed_type".
+// The feedforward layer in each of its kinds (docs/feedforward-kinds.md). A new kind is one file feed_forward_*.cc with
+// its Load function and one line in the table of feed_forward.cc.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -18,13 +19,14 @@ namespace grove {
 class FeedForward {
  public:
   virtual ~FeedForward() = default;
-  // x [tokens, width] -> y [tokens, width], overwritten; x and y must not overlap.
-  virtual void Forward(const float* x, size_t tokens, float* y, ThreadPool& pool) const = 0;
+  // x [tokens, width] -> y [tokens, width], overwritten; x and y must not overlap. ids [tokens]: which token each row
+  // belongs to, for layers that are routed by it; all others take null too.
+  virtual void Forward(const float* x, const int32_t* ids, size_t tokens, float* y, ThreadPool& pool) const = 0;
 };
 
-// Reads the tensors "<prefix>...". `config` may be of any kind but kNone.
+// Reads the tensors "<prefix>..." of the model's layer number `layer`. `config` may be of any kind but kNone.
 Result<std::unique_ptr<FeedForward>> LoadFeedForward(const SafetensorsFile& file, const std::string& prefix,
-                                                     const FeedForwardConfig& config, int64_t width,
+                                                     const FeedForwardConfig& config, int64_t width, int64_t layer,
                                                      const ThreadPool& pool);
 
 }  // namespace grove

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "grove/io/files.h"
+#include "grove/model/plain_feed_forward.h"
 
 namespace grove::test {
 namespace {
@@ -36,27 +37,70 @@ class Maker {
   std::mt19937 random_;
 };
 
+void AddExperts(Maker& make, const std::string& prefix, int64_t experts, int64_t hidden, int64_t width) {
+  make.Add(prefix + "w1s", {experts, width, hidden}, 1.0 / std::sqrt(static_cast<double>(width)));
+  make.Add(prefix + "b1s", {experts, hidden}, 0.3);
+  make.Add(prefix + "w2s", {experts, hidden, width}, 0.3);
+  make.Add(prefix + "b2s", {experts, width}, 0.3);
+}
+
+void AddNeuronTree(Maker& make, const std::string& prefix, const FeedForwardConfig& layer, int64_t width) {
+  const double spread = 1.0 / std::sqrt(static_cast<double>(width));
+  const int64_t inner = layer.trees * ((int64_t{1} << layer.depth) - 1), neurons = 2 * inner + layer.trees;
+  make.Add(prefix + "linear_in.weight", {neurons, width}, spread);
+  make.Add(prefix + "linear_in.bias", {neurons}, 0.3);
+  make.Add(prefix + "linear_out.weight", {width, neurons}, spread);
+  if (layer.two_sided) make.Add(prefix + "linear_out_left.weight", {width, neurons}, spread);
+  if (layer.routing == TreeRouting::kRandom) make.Add(prefix + "decision_planes", {inner, width}, spread);
+}
+
+void AddProductKey(Maker& make, const std::string& prefix, const FeedForwardConfig& layer, int64_t width) {
+  const double spread = 1.0 / std::sqrt(static_cast<double>(width));
+  const int64_t neurons = layer.sub_keys * layer.sub_keys;
+  make.Add(prefix + "query.weight", {layer.key_heads * layer.key_width, width}, spread);
+  make.AddNorm(prefix + "query_norm", layer.key_width);
+  make.Add(prefix + "sub_keys", {2, layer.sub_keys, layer.key_width / 2}, 0.7);
+  make.Add(prefix + "neurons_in", {neurons, width}, spread);
+  make.Add(prefix + "neurons_out", {neurons, width}, spread);
+}
+
+void AddDense(Maker& make, const std::string& prefix, const FeedForwardConfig& layer, int64_t width) {
+  const double spread = 1.0 / std::sqrt(static_cast<double>(width));
+  const bool glu = layer.nonlinearity == NonLinearity::kGeluGlu;
+  make.Add(prefix + "dense_in.weight", {layer.intermediate, width}, spread);
+  make.Add(prefix + "dense_out.weight", {width, glu ? layer.intermediate / 2 : layer.intermediate}, spread);
+}
+
 void AddFeedForward(Maker& make, const std::string& prefix, const FeedForwardConfig& layer, int64_t width) {
   const double spread = 1.0 / std::sqrt(static_cast<double>(width));
-  const int64_t neurons = layer.StoredNeurons();
-  if (layer.kind == FeedForwardKind::kDense) {
-    make.Add(prefix + "dense_in.weight", {neurons, width}, spread);
-    const int64_t used = layer.nonlinearity == NonLinearity::kGeluGlu ? neurons / 2 : neurons;
-    make.Add(prefix + "dense_out.weight", {width, used}, spread);
-  } else if (layer.kind == FeedForwardKind::kNeuronTree) {
-    make.Add(prefix + "linear_in.weight", {neurons, width}, spread);
-    make.Add(prefix + "linear_in.bias", {neurons}, 0.3);
-    make.Add(prefix + "linear_out.weight", {width, neurons}, spread);
-    if (layer.two_sided) make.Add(prefix + "linear_out_left.weight", {width, neurons}, spread);
-  } else if (layer.kind == FeedForwardKind::kLeafTree) {
-    const int64_t leaves = int64_t{1} << layer.depth;
-    make.Add(prefix + "node_weights", {leaves - 1, width}, spread);
-    make.Add(prefix + "node_biases", {leaves - 1, 1}, 0.3);
-    make.Add(prefix + "w1s", {leaves, width, layer.leaf_width}, spread);
-    make.Add(prefix + "b1s", {leaves, layer.leaf_width}, 0.3);
-    make.Add(prefix + "w2s", {leaves, layer.leaf_width, width}, 0.3);
-    make.Add(prefix + "b2s", {leaves, width}, 0.3);
+  switch (layer.kind) {
+    case FeedForwardKind::kDense:
+      AddDense(make, prefix, layer, width);
+      break;
+    case FeedForwardKind::kLeafTree: {
+      const int64_t leaves = layer.trees << layer.depth;
+      make.Add(prefix + "node_weights", {leaves - layer.trees, width}, spread);
+      make.Add(prefix + "node_biases", {leaves - layer.trees, 1}, 0.3);
+      AddExperts(make, prefix, leaves, layer.leaf_width, width);
+      break;
+    }
+    case FeedForwardKind::kMoe:
+      make.Add(prefix + "router.weight", {layer.experts, width}, spread);
+      if (layer.router == RouterKind::kNoisyTopK) make.Add(prefix + "router_noise.weight", {layer.experts, width}, 1.0);
+      AddExperts(make, prefix, layer.experts, layer.expert_width, width);
+      break;
+    case FeedForwardKind::kNeuronTree:
+      AddNeuronTree(make, prefix, layer, width);
+      break;
+    case FeedForwardKind::kNone:
+      break;
+    case FeedForwardKind::kProductKey:
+      AddProductKey(make, prefix, layer, width);
+      break;
   }
+  if (!layer.conditional() || layer.always_on == 0) return;
+  make.Add(prefix + "always_on_in.weight", {layer.always_on, width}, spread);
+  make.Add(prefix + "always_on_out.weight", {width, layer.always_on}, spread);
 }
 
 void AddClassificationHead(Maker& make, const ModelConfig& config) {
@@ -99,9 +143,10 @@ RandomTensors MakeRandomTensors(const ModelConfig& config, uint32_t seed) {
     make.AddNorm(prefix + "norm1", width);
     make.Add(prefix + "attn.self_attention.query_key_value.weight", {3 * width, width}, 0.3);
     make.Add(prefix + "attn.dense.weight", {width, width}, 0.2);
-    if (config.feed_forward.kind == FeedForwardKind::kNone) continue;
+    const FeedForwardConfig& feed_forward = config.FeedForwardOf(i);
+    if (feed_forward.kind == FeedForwardKind::kNone) continue;
     make.AddNorm(prefix + "norm2", width);
-    AddFeedForward(make, prefix + "ffn.", config.feed_forward, width);
+    AddFeedForward(make, prefix + "ffn.", feed_forward, width);
   }
   if (config.final_norm) make.AddNorm("encoder.final_norm", width);
   if (config.head.kind == HeadKind::kSequenceClassification) {
@@ -168,92 +213,6 @@ PlainModel::Rows PlainModel::Attention(const std::string& prefix, const Rows& x,
   return mixed;
 }
 
-double PlainModel::Activation(double x) const {
-  if (config_.feed_forward.nonlinearity == NonLinearity::kRelu) return std::max(x, 0.0);
-  return x * 0.5 * std::erfc(-x / std::sqrt(2.0));
-}
-
-PlainModel::Vector PlainModel::Dense(const std::string& prefix, const Vector& x) const {
-  Vector hidden = Multiply(prefix + "dense_in.weight", x);
-  if (config_.feed_forward.nonlinearity == NonLinearity::kGeluGlu) {
-    const size_t half = hidden.size() / 2;
-    for (size_t i = 0; i < half; ++i) hidden[i] *= Activation(hidden[half + i]);
-    hidden.resize(half);
-  } else {
-    for (double& v : hidden) v = Activation(v);
-  }
-  return Multiply(prefix + "dense_out.weight", hidden);
-}
-
-PlainModel::Vector PlainModel::NeuronTrees(const std::string& prefix, const Vector& x) const {
-  const FeedForwardConfig& layer = config_.feed_forward;
-  const Vector logits = Multiply(prefix + "linear_in.weight", x);
-  const size_t nodes = logits.size(), per_tree = nodes / static_cast<size_t>(layer.trees);
-  Vector y(x.size());
-  for (size_t tree = 0; tree < nodes; tree += per_tree) {
-    size_t node = 0;
-    for (int64_t level = 0; level <= layer.depth; ++level) {
-      const double l = logits[tree + node] + Tensor(prefix + "linear_in.bias").values[tree + node];
-      for (size_t o = 0; o < y.size(); ++o) {
-        y[o] += Activation(l) * Tensor(prefix + "linear_out.weight").values[o * nodes + tree + node];
-        if (!layer.two_sided) continue;
-        y[o] += Activation(-l) * Tensor(prefix + "linear_out_left.weight").values[o * nodes + tree + node];
-      }
-      node = 2 * node + (l > 0 ? 2 : 1);
-    }
-  }
-  return y;
-}
-
-PlainModel::Vector PlainModel::LeafTree(const std::string& prefix, const Vector& x) const {
-  const FeedForwardConfig& layer = config_.feed_forward;
-  const size_t leaves = size_t{1} << layer.depth, width = static_cast<size_t>(layer.leaf_width);
-  const Vector logits = Multiply(prefix + "node_weights", x);
-  std::vector<std::pair<double, size_t>> chosen;  // probability, leaf
-  for (size_t leaf = 0; leaf < leaves; ++leaf) {
-    double probability = 1;
-    for (size_t node = leaf + leaves - 1; node != 0; node = (node - 1) / 2) {
-      const size_t above = (node - 1) / 2;
-      const double l = layer.decision_scale * (logits[above] + Tensor(prefix + "node_biases").values[above]);
-      probability *= 1 / (1 + std::exp(node == 2 * above + 2 ? -l : l));
-    }
-    chosen.emplace_back(probability, leaf);
-  }
-  std::sort(chosen.rbegin(), chosen.rend());
-  if (layer.paths == 1) {  // the decided path, which need not end at the most probable leaf
-    size_t node = 0;
-    while (node < leaves - 1)
-      node = 2 * node + (logits[node] + Tensor(prefix + "node_biases").values[node] > 0 ? 2 : 1);
-    chosen = {{1, node - (leaves - 1)}};
-  }
-  chosen.resize(static_cast<size_t>(layer.paths));
-  double total = 0;
-  for (const auto& [probability, leaf] : chosen) total += probability;
-  Vector y(x.size());
-  for (const auto& [probability, leaf] : chosen) {
-    for (size_t j = 0; j < width; ++j) {
-      double hidden = Tensor(prefix + "b1s").values[leaf * width + j];
-      for (size_t i = 0; i < x.size(); ++i) {
-        hidden += x[i] * Tensor(prefix + "w1s").values[(leaf * x.size() + i) * width + j];
-      }
-      const double gated = Activation(hidden) * probability / total;
-      for (size_t o = 0; o < y.size(); ++o) {
-        y[o] += gated * Tensor(prefix + "w2s").values[(leaf * width + j) * y.size() + o];
-      }
-    }
-    for (size_t o = 0; o < y.size(); ++o) {
-      y[o] += probability / total * Tensor(prefix + "b2s").values[leaf * y.size() + o];
-    }
-  }
-  return y;
-}
-
-PlainModel::Vector PlainModel::FeedForward(const std::string& prefix, const Vector& x) const {
-  if (config_.feed_forward.kind == FeedForwardKind::kDense) return Dense(prefix, x);
-  if (config_.feed_forward.kind == FeedForwardKind::kNeuronTree) return NeuronTrees(prefix, x);
-  return LeafTree(prefix, x);
-}
-
 double PlainModel::Position(size_t token, size_t column) const {
   const std::string prefix = "encoder.embedding.pos_embedding.";
   const auto width = static_cast<size_t>(config_.width);
@@ -288,8 +247,10 @@ PlainModel::Rows PlainModel::Hidden(const std::vector<int32_t>& ids, const std::
     const Rows mixed = Attention(prefix + "attn.", normed, mask);
     for (size_t t = 0; t < x.size(); ++t) {
       add(x[t], mixed[t]);
-      if (config_.feed_forward.kind == FeedForwardKind::kNone) continue;
-      add(x[t], FeedForward(prefix + "ffn.", Norm(prefix + "norm2", x[t])));
+      const FeedForwardConfig& layer_config = config_.FeedForwardOf(layer);
+      if (layer_config.kind == FeedForwardKind::kNone) continue;
+      const PlainFeedForward feed_forward(layer_config, tensors_, prefix + "ffn.", layer);
+      add(x[t], feed_forward.Forward(Norm(prefix + "norm2", x[t]), ids[t]));
     }
   }
   if (config_.final_norm) {

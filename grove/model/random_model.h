@@ -48,11 +48,6 @@ class PlainModel {
   Vector Multiply(const std::string& name, const Vector& x) const;  // W x, W [out, in]
   Vector Norm(const std::string& prefix, const Vector& x) const;
   Rows Attention(const std::string& prefix, const Rows& x, const std::vector<uint8_t>& mask) const;
-  double Activation(double x) const;
-  Vector FeedForward(const std::string& prefix, const Vector& x) const;
-  Vector Dense(const std::string& prefix, const Vector& x) const;
-  Vector NeuronTrees(const std::string& prefix, const Vector& x) const;
-  Vector LeafTree(const std::string& prefix, const Vector& x) const;
   double Position(size_t token, size_t column) const;
 
   ModelConfig config_;

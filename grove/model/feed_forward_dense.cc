@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// Dense layers, and the dense part beside conditional ones.
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "grove/model/feed_forward_kinds.h"
+#include "grove/model/row_ops.h"
+
+namespace grove {
+namespace {
+
+// The neurons of so many tokens stay in the cache between the two products.
+constexpr size_t kTokens = 512;
+
+// act(x W_in) W_out, or (x W_value * gelu(x W_gate)) W_out: in a GLU the first half of dense_in is the value.
+class DenseFeedForward : public FeedForward {
+ public:
+  DenseFeedForward(DenseProduct in, std::optional<DenseProduct> gate, DenseProduct out)
+      : in_(std::move(in)), gate_(std::move(gate)), out_(std::move(out)) {}
+
+  void Forward(const float* x, const int32_t*, size_t tokens, float* y, ThreadPool& pool) const override {
+    const size_t width = in_.shape().in, neurons = in_.shape().out;
+    AlignedArray<float> hidden(std::min(tokens, kTokens) * neurons);
+    AlignedArray<float> gate(gate_ ? hidden.size() : 0);
+    for (size_t begin = 0; begin < tokens; begin += kTokens) {
+      const size_t count = std::min(kTokens, tokens - begin);
+      in_.Forward(x + begin * width, count, hidden.data(), pool);
+      if (gate_) {
+        gate_->Forward(x + begin * width, count, gate.data(), pool);
+        pool.ParallelFor(count, 32, [&](size_t first, size_t last) {
+          MultiplyInto(gate.data() + first * neurons, (last - first) * neurons, hidden.data() + first * neurons);
+        });
+      }
+      out_.Forward(hidden.data(), count, y + begin * width, pool);
+    }
+  }
+
+ private:
+  DenseProduct in_;
+  std::optional<DenseProduct> gate_;
+  DenseProduct out_;
+};
+
+class WithAlwaysOn : public FeedForward {
+ public:
+  WithAlwaysOn(std::unique_ptr<FeedForward> layer, DenseProduct in, DenseProduct out)
+      : layer_(std::move(layer)), width_(in.shape().in), always_(std::move(in), std::nullopt, std::move(out)) {}
+
+  void Forward(const float* x, const int32_t* ids, size_t tokens, float* y, ThreadPool& pool) const override {
+    layer_->Forward(x, ids, tokens, y, pool);
+    AlignedArray<float> part(std::min(tokens, kTokens) * width_);
+    for (size_t begin = 0; begin < tokens; begin += kTokens) {
+      const size_t count = std::min(kTokens, tokens - begin);
+      always_.Forward(x + begin * width_, nullptr, count, part.data(), pool);
+      pool.ParallelFor(count, 64, [&](size_t first, size_t last) {
+        AddInto(part.data() + first * width_, (last - first) * width_, y + (begin + first) * width_);
+      });
+    }
+  }
+
+ private:
+  std::unique_ptr<FeedForward> layer_;
+  size_t width_;
+  DenseFeedForward always_;
+};
+
+DenseActivation InActivation(const FeedForwardConfig& config) {
+  return config.nonlinearity == NonLinearity::kRelu ? DenseActivation::kRelu : DenseActivation::kGelu;
+}
+
+}  // namespace
+
+FeedForwardResult LoadDense(const FeedForwardSource& source) {
+  const FeedForwardConfig& config = source.config;
+  const bool glu = config.nonlinearity == NonLinearity::kGeluGlu;
+  const int64_t width = source.width, neurons = glu ? config.intermediate / 2 : config.intermediate;
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> in, source.Read("dense_in.weight", {config.intermediate, width}));
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> out, source.Read("dense_out.weight", {width, neurons}));
+  const DenseShape value_shape{.in = static_cast<size_t>(width),
+                               .out = static_cast<size_t>(neurons),
+                               .activation = glu ? DenseActivation::kNone : InActivation(config)};
+  std::optional<DenseProduct> gate;
+  if (glu) {
+    DenseShape gate_shape = value_shape;
+    gate_shape.activation = DenseActivation::kGelu;
+    gate.emplace(gate_shape, in.data() + neurons * width, nullptr, source.pool);
+  }
+  const DenseShape out_shape{.in = static_cast<size_t>(neurons), .out = static_cast<size_t>(width)};
+  return {std::make_unique<DenseFeedForward>(DenseProduct(value_shape, in.data(), nullptr, source.pool),
+                                             std::move(gate),
+                                             DenseProduct(out_shape, out.data(), nullptr, source.pool))};
+}
+
+FeedForwardResult LoadAlwaysOn(const FeedForwardSource& source, std::unique_ptr<FeedForward> layer) {
+  const int64_t width = source.width, neurons = source.config.always_on;
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> in, source.Read("always_on_in.weight", {neurons, width}));
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> out, source.Read("always_on_out.weight", {width, neurons}));
+  const DenseShape in_shape{
+      .in = static_cast<size_t>(width), .out = static_cast<size_t>(neurons), .activation = InActivation(source.config)};
+  const DenseShape out_shape{.in = static_cast<size_t>(neurons), .out = static_cast<size_t>(width)};
+  return {std::make_unique<WithAlwaysOn>(std::move(layer), DenseProduct(in_shape, in.data(), nullptr, source.pool),
+                                         DenseProduct(out_shape, out.data(), nullptr, source.pool))};
+}
+
+}  // namespace grove

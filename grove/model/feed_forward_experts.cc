@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// Kinds whose tokens pass a few of many small nets: leaf trees and mixtures of experts.
+#include <utility>
+#include <vector>
+
+#include "grove/kernels/gated_experts.h"
+#include "grove/kernels/leaf_router.h"
+#include "grove/model/feed_forward_kinds.h"
+#include "grove/model/mixture.h"
+
+namespace grove {
+namespace {
+
+class LeafTreeFeedForward : public FeedForward {
+ public:
+  LeafTreeFeedForward(PackedLeafRouter router, PackedExperts leaves)
+      : router_(std::move(router)), leaves_(std::move(leaves)) {}
+  void Forward(const float* x, const int32_t*, size_t tokens, float* y, ThreadPool& pool) const override {
+    const size_t per_token = router_.shape().leaves_per_token();
+    std::vector<uint32_t> chosen(tokens * per_token);
+    std::vector<float> gates(chosen.size());
+    RouteLeaves(router_, x, tokens, {chosen.data(), gates.data()}, pool);
+    GatedExpertsForward(leaves_, x, tokens, {chosen.data(), gates.data(), per_token}, y, pool);
+  }
+
+ private:
+  PackedLeafRouter router_;
+  PackedExperts leaves_;
+};
+
+class MoeFeedForward : public FeedForward {
+ public:
+  explicit MoeFeedForward(Mixture mixture) : mixture_(std::move(mixture)) {}
+  void Forward(const float* x, const int32_t*, size_t tokens, float* y, ThreadPool& pool) const override {
+    mixture_.Forward(x, tokens, y, pool);
+  }
+
+ private:
+  Mixture mixture_;
+};
+
+// "w1s", "b1s", "w2s", "b2s".
+struct StoredExperts {
+  ExpertsShape shape;
+  AlignedArray<float> w1, b1, w2, b2;
+  ExpertsWeights weights() const { return {w1.data(), b1.data(), w2.data(), b2.data()}; }
+};
+
+Result<StoredExperts> ReadExperts(const FeedForwardSource& source, int64_t experts, int64_t hidden) {
+  const int64_t width = source.width;
+  StoredExperts stored;
+  stored.shape = {.experts = static_cast<size_t>(experts),
+                  .in_width = static_cast<size_t>(width),
+                  .hidden_width = static_cast<size_t>(hidden),
+                  .out_width = static_cast<size_t>(width),
+                  .activation = KernelActivation(source.config)};
+  GROVE_ASSIGN_OR_RETURN(stored.w1, source.Read("w1s", {experts, width, hidden}));
+  GROVE_ASSIGN_OR_RETURN(stored.b1, source.Read("b1s", {experts, hidden}));
+  GROVE_ASSIGN_OR_RETURN(stored.w2, source.Read("w2s", {experts, hidden, width}));
+  GROVE_ASSIGN_OR_RETURN(stored.b2, source.Read("b2s", {experts, width}));
+  return stored;
+}
+
+}  // namespace
+
+FeedForwardResult LoadLeafTree(const FeedForwardSource& source) {
+  const FeedForwardConfig& config = source.config;
+  const LeafRouterShape shape{.width = static_cast<size_t>(source.width),
+                              .trees = static_cast<size_t>(config.trees),
+                              .depth = static_cast<size_t>(config.depth),
+                              .paths = static_cast<size_t>(config.paths),
+                              .decision_scale = static_cast<float>(config.decision_scale),
+                              .gates = KernelGates(config)};
+  const int64_t leaves = config.trees << config.depth, decisions = leaves - config.trees;
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> nodes, source.Read("node_weights", {decisions, source.width}));
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> biases, source.Read("node_biases", {decisions, 1}));
+  GROVE_ASSIGN_OR_RETURN(const StoredExperts stored, ReadExperts(source, leaves, config.leaf_width));
+  return {std::make_unique<LeafTreeFeedForward>(PackedLeafRouter(shape, {nodes.data(), biases.data()}),
+                                                PackedExperts(stored.shape, stored.weights()))};
+}
+
+// At inference both routers score alike: the noise of noisy_top_k is training's.
+FeedForwardResult LoadMoe(const FeedForwardSource& source) {
+  const FeedForwardConfig& config = source.config;
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> router,
+                         source.Read("router.weight", {config.experts, source.width}));
+  GROVE_ASSIGN_OR_RETURN(const StoredExperts stored, ReadExperts(source, config.experts, config.expert_width));
+  const MixtureShape shape{
+      .experts = stored.shape, .per_token = static_cast<size_t>(config.top_k), .gates = KernelGates(config)};
+  return {std::make_unique<MoeFeedForward>(Mixture(shape, {router.data(), stored.weights()}, source.pool))};
+}
+
+}  // namespace grove
