@@ -9,11 +9,13 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <map>
 #include <string>
 #include <vector>
 
 #include "grove/base/clock.h"
+#include "grove/train/compute.h"
 #include "grove/train/processes_for_test.h"
 
 namespace grove::train {
@@ -41,6 +43,32 @@ TEST(ProcessGroup, SumsAndBroadcastsOverAllRanks) {
       EXPECT_EQ(one.said, size == 1 ? "1 0 7" : "6 30 7");
     }
   }
+}
+
+// Through NCCL, which takes one process per GPU: as many as there are, two at most.
+TEST(ProcessGroup, SumsOnGpus) {
+  if (!ProcessGroup::Supports(torch::kCUDA)) GTEST_SKIP() << "built without NCCL";
+  const auto count = test::InProcesses(1, [](const World&, const test::Tell& tell) {
+    tell(fmt::format("{}", torch::cuda::device_count()));  // in a child: CUDA does not survive a fork
+  });
+  const int size = std::min(2, std::stoi(count[0].said));
+  if (size == 0) GTEST_SKIP() << "no GPU here";
+  const auto told = test::InProcesses(size, [](const World& world, const test::Tell& tell) {
+    const auto compute = ChooseCompute("cuda", 1, true, world);
+    if (!compute.ok()) return tell(compute.error().message());
+    const torch::Device device = compute.value().device;
+    auto group = ProcessGroup::Join(world, {});
+    if (!group.ok()) return tell(group.error().message());
+    const Status connected = group.value()->Connect(device);
+    if (!connected.ok()) return tell(connected.error().message());
+    const torch::Tensor a = torch::full({1 << 20}, world.rank + 1.0, device), b = torch::ones({10}, device);
+    group.value()->StartSum(a);
+    group.value()->StartSum(b);
+    group.value()->FinishSums();
+    tell(fmt::format("{} {}", a[999].item<double>(), b[9].item<double>()));
+    (void)group.value()->meeting().Agree(Ok{});
+  });
+  for (const test::Told& one : told) EXPECT_EQ(one.said, size == 1 ? "1 1" : "3 2");
 }
 
 TEST(ProcessGroup, EverybodyHearsTheFirstRanksTextAndTheFirstError) {

@@ -206,10 +206,13 @@ def train(model: MaskedLm, batches: dict[str, Tensor], recipe: Recipe) -> Iterat
         penalties.fraction = step / recipe.steps
         torch.manual_seed(recipe.seed * 1_000_003 + step)  # for noisy routers: the numbers that grove-train draws
         optimizer.zero_grad()
-        for i in range(step * recipe.micro_batches, (step + 1) * recipe.micro_batches):
+        numbers = range(step * recipe.micro_batches, (step + 1) * recipe.micro_batches)
+        words = {i: (batches["labels"][i] >= 0).sum().item() for i in numbers}
+        for i in numbers:
             loss = model.loss(batches["input_ids"][i], batches["attention_mask"][i], batches["labels"][i])
-            ((loss + penalties.take()) / recipe.micro_batches).backward()
-            loss_sum += loss.item() / recipe.micro_batches
+            loss = loss * words[i] / sum(words.values())  # the mean over the words of the whole step
+            (loss + penalties.take() / recipe.micro_batches).backward()
+            loss_sum += loss.item()
         norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         for group in optimizer.param_groups:
             group["lr"] = recipe.rate(step)
