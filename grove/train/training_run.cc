@@ -135,6 +135,11 @@ Status TrainingRun::Share(const std::optional<CheckpointState>& state) {
   parts_.optimizer->set_steps(progress_.step);
   const torch::NoGradGuard no_grad;
   for (const torch::Tensor& tensor : parts_.optimizer->state()) group()->Broadcast(tensor);
+  for (torch::Tensor& buffer : parts_.objective->trained().buffers()) {  // fixed routing, for example
+    const torch::Tensor copy = buffer.to(torch::kFloat).contiguous();
+    group()->Broadcast(copy);
+    buffer.copy_(copy);
+  }
   return Ok{};
 }
 
