@@ -219,7 +219,7 @@ Result<Json> Session::Card(const FinetuneParts& parts, const std::vector<RunResu
     rows.push_back(dev.data.examples.size());
   }
   card["dev"] = {{"paths", paths}, {"rows", rows}};
-  card["feed_forward"] = DescribeFeedForward(parts.config.feed_forward);
+  card["feed_forward"] = DescribeFeedForward(parts.config);
   card["seconds"] = NowSeconds() - started_;
   card["device"] = parts.compute.name;
   card["pretrained"] = {{"path", options_.model}};

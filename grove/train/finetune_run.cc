@@ -82,6 +82,8 @@ Status Run::Begin() {
                             options_.clip > 0 ? options_.clip : kNoClip});
   const auto make = [&] { return nn::MakeTextModel(parts_.config, module_options); };
   replicas_ = std::make_unique<ReplicaGroup<nn::TextModel>>(model_, *optimizer_, parts_.compute.replicas, make);
+  // What a layer changes over its pretraining has reached its end.
+  for (size_t i = 0; i < replicas_->size(); ++i) nn::SetBudgetFraction((*replicas_)[i], 1.0);
   return Ok{};
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// Copies of a model for threads that train side by side: they share the parameters and have their own gradients, which
-// are added in a fixed order, so that a result depends on the number of threads only by rounding, and not at all on
-// timing. What a copy computes is the caller's. (The pretraining loop has the same for its objectives in replicas.h.)
+// Copies of a model for threads that train side by side: they share parameters and buffers and have their own
+// gradients, which are added in a fixed order, so that a result depends on the number of threads only by rounding, and
+// not at all on timing. What a copy computes is the caller's (replicas.h: objectives on masked words; finetune_run.h:
+// tasks).
 //
 //   ReplicaGroup<nn::TextModel> group(model, optimizer, threads, make);
 //   group.ForEach([&](size_t i) { if (i < shares.size()) Loss(group[i], shares[i]).backward(); });
@@ -13,15 +14,18 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include "grove/base/thread_pool.h"
+#include "grove/nn/parameters.h"
 #include "grove/nn/torch_compat.h"
 #include "grove/train/adamw.h"
 
 namespace grove::train {
 
+// Model: a torch::nn::Module, or something whose trained() is one.
 template <class Model>
 class ReplicaGroup {
  public:
@@ -32,13 +36,22 @@ class ReplicaGroup {
       : models_{std::move(main)}, main_gradients_(optimizer.gradients()), pool_(count) {
     while (models_.size() < count) {
       models_.push_back(make());
-      gradients_.push_back(optimizer.Share(*models_.back()));
+      gradients_.push_back(optimizer.Share(ModuleOf(*models_.back())));
+      const auto own = nn::StoredBuffers(ModuleOf(*models_.back())), shared = nn::StoredBuffers(ModuleOf(*models_[0]));
+      for (size_t i = 0; i < own.size(); ++i) own[i].second.set_data(shared[i].second);
     }
   }
 
   size_t size() const { return models_.size(); }
   Model& operator[](size_t replica) const { return *models_[replica]; }
   torch::Device device() const { return main_gradients_.device(); }
+  static torch::nn::Module& ModuleOf(Model& model) {
+    if constexpr (std::is_base_of_v<torch::nn::Module, Model>) {
+      return model;
+    } else {
+      return model.trained();
+    }
+  }
 
   // body(replica), all at once; an exception of any is thrown again here.
   void ForEach(const std::function<void(size_t replica)>& body) {
@@ -66,7 +79,7 @@ class ReplicaGroup {
   }
 
   void SetTraining(bool training) {
-    for (const auto& model : models_) model->train(training);
+    for (const auto& model : models_) ModuleOf(*model).train(training);
   }
 
  private:
