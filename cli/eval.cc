@@ -39,7 +39,9 @@ class EvalVerb final : public Verb {
 
   Status Run(const CommonOptions& common) override {
     std::vector<std::string> notices;  // told after success: an error is the only sentence
-    const auto notice = [&](const std::string& text) { notices.push_back(text); };
+    const auto notice = [&](const std::string& text) {
+      if (std::find(notices.begin(), notices.end(), text) == notices.end()) notices.push_back(text);
+    };
     GROVE_ASSIGN_OR_RETURN(const train::Evaluation evaluation,
                            train::Evaluate(models_, options_, {.threads = common.threads, .notice = notice}));
     for (const std::string& text : notices) fmt::print(stderr, "grove-train eval: {}\n", text);
