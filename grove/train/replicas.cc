@@ -3,10 +3,7 @@
 #include "grove/train/replicas.h"
 
 #include <algorithm>
-#include <exception>
 #include <utility>
-
-#include "grove/nn/parameters.h"
 
 namespace grove::train {
 
@@ -33,46 +30,22 @@ std::vector<Batch> SplitBatch(const Batch& batch, size_t parts) {
 
 Replicas::Replicas(std::shared_ptr<Objective> main, AdamW& optimizer, size_t count,
                    const std::function<std::shared_ptr<Objective>()>& make)
-    : objectives_{std::move(main)}, main_gradients_(optimizer.gradients()), pool_(count) {
-  while (objectives_.size() < count) {
-    objectives_.push_back(make());
-    gradients_.push_back(optimizer.Share(objectives_.back()->trained()));
-    const auto own = nn::StoredBuffers(objectives_.back()->trained());
-    const auto shared = nn::StoredBuffers(objectives_.front()->trained());
-    for (size_t i = 0; i < own.size(); ++i) own[i].second.set_data(shared[i].second);
-  }
-}
-
-void Replicas::ForEach(const std::function<void(size_t replica)>& body) {
-  std::vector<std::exception_ptr> errors(objectives_.size());
-  pool_.ParallelFor(objectives_.size(), 1, [&](size_t begin, size_t end) {
-    for (size_t replica = begin; replica < end; ++replica) {
-      try {
-        body(replica);
-      } catch (...) {
-        errors[replica] = std::current_exception();
-      }
-    }
-  });
-  for (const std::exception_ptr& error : errors) {
-    if (error) std::rethrow_exception(error);
-  }
-}
+    : group_(std::move(main), optimizer, count, make) {}
 
 Replicas::Loss Replicas::ForwardBackward(const Batch& batch, const Options& options) {
-  const std::vector<Batch> shares = SplitBatch(batch, objectives_.size());
+  const std::vector<Batch> shares = SplitBatch(batch, group_.size());
   std::vector<Loss> losses(shares.size());
   const double all_words =
       static_cast<double>(std::max<int64_t>(options.words > 0 ? options.words : batch.labels.numel(), 1));
   const double all_sequences = static_cast<double>(options.sequences > 0 ? options.sequences : batch.ids.size(0));
-  ForEach([&](size_t replica) {
+  group_.ForEach([&](size_t replica) {
     if (replica >= shares.size()) return;
     const Batch& share = shares[replica];
-    nn::SetBudgetFraction(objectives_[replica]->trained(), options.budget_fraction);
+    nn::SetBudgetFraction(group_[replica].trained(), options.budget_fraction);
     torch::Tensor loss;
     {
       const nn::AutocastScope autocast(options.bf16);
-      const ObjectiveLoss parts = objectives_[replica]->ComputeLoss(share);
+      const ObjectiveLoss parts = group_[replica].ComputeLoss(share);
       // Means over shares become the mean over the batch: weighted by the words predicted, and by the tokens seen.
       const double words = static_cast<double>(share.labels.numel()) / all_words;
       const double tokens = static_cast<double>(share.ids.size(0)) / all_sequences;
@@ -83,10 +56,7 @@ Replicas::Loss Replicas::ForwardBackward(const Batch& batch, const Options& opti
     }
     loss.backward();
   });
-  for (torch::Tensor& gradient : gradients_) {
-    main_gradients_.add_(gradient);
-    gradient.zero_();
-  }
+  group_.GatherGradients();
   Loss sum = losses[0];
   for (size_t i = 1; i < losses.size(); ++i) {
     sum.value = sum.value + losses[i].value;
@@ -97,23 +67,23 @@ Replicas::Loss Replicas::ForwardBackward(const Batch& batch, const Options& opti
 
 std::vector<std::vector<std::shared_ptr<nn::FeedForward>>> Replicas::FeedForwards() const {
   std::vector<std::vector<std::shared_ptr<nn::FeedForward>>> layers;
-  for (const auto& objective : objectives_) layers.push_back(objective->model().FeedForwards());
+  for (size_t i = 0; i < group_.size(); ++i) layers.push_back(group_[i].model().FeedForwards());
   return layers;
 }
 
 torch::Tensor Replicas::Evaluate(const std::vector<Batch>& batches, bool bf16) {
-  for (const auto& objective : objectives_) objective->trained().eval();
-  std::vector<torch::Tensor> sums(objectives_.size());
-  ForEach([&](size_t replica) {
+  group_.SetTraining(false);
+  std::vector<torch::Tensor> sums(group_.size());
+  group_.ForEach([&](size_t replica) {
     const torch::NoGradGuard no_grad;
-    sums[replica] = torch::zeros({}, main_gradients_.options());
-    for (size_t i = replica; i < batches.size(); i += objectives_.size()) {
+    sums[replica] = torch::zeros({}, group_.device());
+    for (size_t i = replica; i < batches.size(); i += group_.size()) {
       const nn::AutocastScope autocast(bf16);
       const Batch& batch = batches[i];
-      sums[replica] += objectives_[replica]->ValidationLoss(batch) * static_cast<double>(batch.labels.numel());
+      sums[replica] += group_[replica].ValidationLoss(batch) * static_cast<double>(batch.labels.numel());
     }
   });
-  for (const auto& objective : objectives_) objective->trained().train();
+  group_.SetTraining(true);
   int64_t words = 0;
   for (const Batch& batch : batches) words += batch.labels.numel();
   torch::Tensor sum = sums[0];
