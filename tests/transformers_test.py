@@ -22,11 +22,16 @@ scratch = tempfile.TemporaryDirectory()
 os.environ["HF_MODULES_CACHE"] = scratch.name  # where Transformers copies the code of a model; read at its import
 try:
     import torch
+    import torch.nn.functional as F
     import transformers
     from safetensors.torch import load_file, save_file
 except ImportError as error:
     print(f"skipped: {error.name} is not installed (pip install torch transformers safetensors)")
     sys.exit(program.SKIPPED)
+
+sys.path.insert(0, str(program.ROOT / "tests/parity"))
+import parity_test  # noqa: E402
+import reference  # noqa: E402
 
 torch.set_num_threads(1)
 AUTO = {
@@ -187,6 +192,36 @@ class SmallModel(program.ProgramTest):
         model.resize_token_embeddings(words + 3)
         model.save_pretrained(self.folder / "larger")
         self.assertEqual(self.forward(self.folder / "larger", self.batch()).shape[-1], words + 3)
+
+
+class Kinds(program.ProgramTest):
+    """Every kind of feedforward layer, by the list of the parity test, which says that training them is right."""
+
+    def test_an_exported_model_computes_what_its_plain_module_does_and_grove(self):
+        batch = SmallModel.batch()
+        batch["input_ids"] = batch["input_ids"] % 100
+        save_file(batch, self.folder / "in.safetensors")
+        for number, (kind, (keys, _)) in enumerate(parity_test.KINDS.items()):
+            with self.subTest(kind):
+                folder = self.folder / str(number)
+                arch = parity_test.architecture(100, keys)
+                plain = reference.make_model(arch, seed=number).eval()
+                for name, parameter in plain.named_parameters():
+                    if name.endswith("router.weight"):  # noisy routers start at 0: every choice would be a tie
+                        torch.nn.init.normal_(parameter, 0.0, 0.2)
+                reference.save_model(plain, arch, folder)
+                export(folder, folder)
+                model, info = load(folder, output_loading_info=True)
+                for problem, names in info.items():
+                    self.assertEqual(len(names), 0, f"{problem}: {names}")
+                bias = plain.decoder.bias if plain.decoder is not None else None
+                with torch.no_grad():
+                    hidden = plain.encoder(batch["input_ids"], batch["attention_mask"])[-1]
+                    expected = F.linear(hidden, plain.encoder.embedding.word_embedding.weight, bias)
+                    torch.testing.assert_close(model(**batch).logits, expected, rtol=0, atol=1e-5)
+                self.succeed("forward", "--model", folder, "--input", "in.safetensors", "--output", "out.safetensors")
+                ours, mask = load_file(self.folder / "out.safetensors")["logits"], batch["attention_mask"]
+                torch.testing.assert_close(masked(ours, mask), masked(expected, mask), rtol=0, atol=1e-4)
 
 
 class Errors(unittest.TestCase):

@@ -229,7 +229,8 @@ def make_model(arch: Arch, seed: int) -> MaskedLm:
 
 def save_model(model: MaskedLm, arch: Arch, folder: pathlib.Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     config = {"architectures": ["ScriptableLMForPreTraining"], "model_type": "crammedBERT", "arch": arch}
     (folder / "config.json").write_text(json.dumps(config, indent=1))
 
