@@ -47,6 +47,9 @@ def export_config(model: pathlib.Path) -> dict[str, Any]:
     if config.get("model_type") != "crammedBERT":
         raise ValueError(f"{model}/config.json has model_type {config.get('model_type')!r}, not crammedBERT; "
                          "Transformers may know such a model already")
+    if config.get("architectures", [None])[0] not in AUTO_CLASS:
+        raise ValueError(f"{model}/config.json has architectures {config.get('architectures')}; supported: "
+                         f"{', '.join(AUTO_CLASS)}")
     labels = stored_labels(model / "model.safetensors")
     if labels is not None:
         config["arch"]["num_labels"] = labels
@@ -76,7 +79,8 @@ def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def export(model: pathlib.Path, out: pathlib.Path) -> None:
+def export(model: pathlib.Path, out: pathlib.Path) -> str:
+    """Returns the Auto class that the model has the weights for."""
     for name in ("config.json", "model.safetensors"):
         if not (model / name).is_file():
             raise FileNotFoundError(f"{model} has no {name}; name a model directory that grove-train finished")
@@ -92,6 +96,7 @@ def export(model: pathlib.Path, out: pathlib.Path) -> None:
         max_length = config["arch"]["embedding"]["max_seq_length"]
         write_json(out / "tokenizer_config.json", tokenizer_config(model, max_length))
     write_json(out / "config.json", config)  # last: a directory that has it is complete
+    return AUTO_CLASS[config["architectures"][0]]
 
 
 def main() -> int:
@@ -100,12 +105,12 @@ def main() -> int:
     parser.add_argument("out", metavar="OUT", type=pathlib.Path, help="folder to write; may be DIR itself")
     arguments = parser.parse_args()
     try:
-        export(arguments.model, arguments.out)
+        auto = export(arguments.model, arguments.out)
     except (KeyError, OSError, ValueError) as error:
         print(f"export_transformers: {error}", file=sys.stderr)
         return 1
-    print(f"{arguments.out}: load it with AutoModelForMaskedLM.from_pretrained({str(arguments.out)!r}, "
-          "trust_remote_code=True) or the Auto class of another head")
+    print(f"{arguments.out}: load it with transformers.{auto}.from_pretrained({str(arguments.out)!r}, "
+          "trust_remote_code=True), or the Auto class of another head to fine-tune it")
     return 0
 
 

@@ -154,7 +154,8 @@ class SmallModel(program.ProgramTest):
         with torch.no_grad():
             torch.testing.assert_close(self.forward(self.folder / "tuned", batch), model(**batch).logits, rtol=0,
                                        atol=1e-4)
-        export(self.folder / "tuned", self.folder / "tuned")
+        self.assertIn("AutoModelForSequenceClassification",
+                      export(self.folder / "tuned", self.folder / "tuned").stdout)
         with torch.no_grad():
             torch.testing.assert_close(load(self.folder / "tuned")(**batch).logits, model(**batch).logits, rtol=0,
                                        atol=1e-6)
