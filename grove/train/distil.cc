@@ -89,7 +89,7 @@ Result<PretrainSummary> DistilChecked(const DistilOptions& options, const Pretra
   GROVE_RETURN_IF_ERROR(CheckFits(teacher.directory, data, options.length));
   GROVE_ASSIGN_OR_RETURN(const Student student, StudentOf(options, teacher.directory, data));
   const ModelConfig training = WithDropout(student.config, options.dropout);
-  const nn::ModuleOptions module_options{.balance = options.balance, .hardening = options.hardening};
+  const nn::ModuleOptions module_options = ModuleOptionsOf(options);
   const HeadKind head = student.config.head.kind;
   const bool bf16 = compute.bf16;
   DistilOptions copy = options;

@@ -38,7 +38,8 @@ OptionList FinetuneOptionList(FinetuneOptions& o) {
       {"clip", &o.clip, "Largest norm of the gradient; 0: no limit", 0, 1e9},
       {"dropout", &o.dropout, "Probability of dropping a hidden value", 0, 0.9},
       {"pooler_width", &o.pooler_width, "Width of the tanh layer between first token and labels", 1, 1 << 16},
-      {"balance", &o.balance, "leaf_tree: weight of the balance loss", 0, 100},
+      {"balance", &o.balance, "Weight of the load-balance loss of conditional layers; -1: 0.01, or 0 for neuron trees",
+       -1, 100},
       {"hardening", &o.hardening, "leaf_tree: weight of the decisions' entropy", 0, 100},
 
       {"device", &o.device, "Where to compute", 0, 0, "auto cpu cuda", true},
