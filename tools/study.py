@@ -6,7 +6,9 @@
     study.py run --grove-train BIN --data PACKED --rows none,dense-1536 --seeds 1,2,3 --rates 1e-3   trains rows
     study.py list                        the rows: what a token costs in each, and what each is for
     study.py command ROW                 the one grove-train command of a row
+    study.py tables                      bench/results/study/*.json -> docs/study.md, docs/study-frontier*.svg
     study.py check --grove-train BIN     every row is one that grove-train accepts
+    study.py prefix --data PACKED --tokens 40e6 --output PART   the first documents of a packed text
 
 Needs Python 3.9 or later and no package.
 """
@@ -20,7 +22,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from studylib import check, rows, runner  # noqa: E402
+from studylib import check, packed, rows, runner, tables  # noqa: E402
 from studylib.rows import StudyError  # noqa: E402
 
 RESULTS = rows.ROOT / "bench/results/study"
@@ -33,6 +35,14 @@ def numbers(kind):
         except ValueError:
             raise argparse.ArgumentTypeError(f"\"{text}\" is no list of numbers like 1,2,3") from None
     return parse
+
+
+def whole(text):
+    """1000000 or 1e6."""
+    value = float(text)
+    if value != int(value):
+        raise argparse.ArgumentTypeError(f"{text} is no whole number")
+    return int(value)
 
 
 def add_run(commands):
@@ -101,13 +111,23 @@ def main():
     one.add_argument("--seed", type=int, default=1)
     one.add_argument("--data", default="packed")
     one.add_argument("--output", default="model")
+    table = commands.add_parser("tables", help="write the tables and the plots of docs/study.md")
+    table.add_argument("--results", default=RESULTS, metavar="DIR")
+    table.add_argument("--page", default=rows.ROOT / "docs/study.md", metavar="FILE")
+    table.add_argument("--plot", default=rows.ROOT / "docs/study-frontier.svg", metavar="FILE")
     sound = commands.add_parser("check", help="every row is one that grove-train accepts")
     sound.add_argument("--grove-train", required=True, metavar="BIN")
     sound.add_argument("--data", metavar="DIR", help="packed text: also take one small step of each row")
     sound.add_argument("--rows", metavar="a,b", help="only these")
+    part = commands.add_parser("prefix", help="the first documents of a packed text, held-out text whole")
+    part.add_argument("--data", required=True, metavar="DIR")
+    part.add_argument("--tokens", type=whole, required=True, help="at most so many")
+    part.add_argument("--output", required=True, metavar="DIR")
+    part.add_argument("--shard-tokens", type=whole, default=1 << 25, help="tokens of a file (default: 32 Mi)")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # running children are ended on the way out
-    verbs = {"run": do_run, "list": do_list, "command": do_command, "check": check.check}
+    verbs = {"run": do_run, "list": do_list, "command": do_command, "tables": tables.write, "check": check.check,
+             "prefix": packed.prefix}
     try:
         return verbs[options.command](options)
     except StudyError as error:

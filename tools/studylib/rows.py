@@ -37,16 +37,16 @@ def read_json(path):
     return value
 
 
-def row_names(configs=CONFIGS):
-    return sorted(path.stem for path in (configs / "rows").glob("*.json"))
+def row_names():
+    return sorted(path.stem for path in (CONFIGS / "rows").glob("*.json"))
 
 
-def load_base(name="base", configs=CONFIGS):
-    return read_json(configs / f"{name}.json")
+def load_base(name="base"):
+    return read_json(CONFIGS / f"{name}.json")
 
 
-def load_row(name, configs=CONFIGS):
-    path = configs / "rows" / f"{name}.json"
+def load_row(name):
+    path = CONFIGS / "rows" / f"{name}.json"
     if not path.exists():
         raise StudyError(f"there is no row {name}: {path} does not exist")
     return read_json(path)

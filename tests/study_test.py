@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The Grove Authors.
+"""tools/study.py: counting, shares, tables, the runner (with a program that only writes a log), and the rows themselves."""
+
+import argparse
+import contextlib
+import io
+import json
+import math
+import os
+import pathlib
+import sys
+import tempfile
+import unittest
+
+import packed_text
+import program
+
+sys.path.insert(0, str(program.ROOT / "tools"))
+from studylib import analysis, check, packed, results, rows, runner, tables  # noqa: E402
+
+FAKE = """#!{python}
+import json, pathlib, sys, time
+words = sys.argv
+if "--version" in words: print("fake 1"); sys.exit()
+flag = lambda name, other: words[words.index(name) + 1] if name in words else other
+kind, out = flag("--feed-forward", "none"), pathlib.Path(flag("--output", ""))
+if kind == "moe": sys.stderr.write("fake: out of memory\\n"); sys.exit(1)
+if kind == "product_key": time.sleep(30)
+if words[1] == "distil": assert pathlib.Path(flag("--teacher", ""), "model.safetensors").exists()
+out.mkdir(parents=True)
+loss = dict(none=4.0, dense=3.0).get(kind, 3.25)
+lines = [dict(event="start", device="none", options=dict(depth=1, data="x"), data=dict(train=dict(tokens=7), unigram_entropy=7.0))]
+lines += [dict(event="step", step=i, loss=None if kind == "neuron_tree" else 5.0, tokens=i * 10, seconds=i, tokens_per_second=10.0)
+          for i in range(1, 501)]
+lines += [dict(event="end", step=500, validation_loss=None if kind == "neuron_tree" else loss, tokens=5000, seconds=500)]
+(out / "log.jsonl").write_text("".join(json.dumps(line) + "\\n" for line in lines) + "{{half a li")
+(out / "model.safetensors").write_text("weights")
+"""
+
+
+def layer(**options):
+    return rows.layer_list({"layers": 1, "width": 384, **options})[0]
+
+
+def active(**options):
+    return rows.cost({"layers": 1, "width": 384, **options})["active"]
+
+
+class Counting(unittest.TestCase):
+    def test_active_neurons_include_routing(self):
+        self.assertEqual(active(feed_forward="none"), 0)
+        self.assertEqual(active(feed_forward="dense", intermediate=64), 64)
+        self.assertEqual(active(feed_forward="neuron_tree", trees=8, depth=7), 64)
+        self.assertEqual(active(feed_forward="neuron_tree", trees=8, depth=7, routing="random"), 64 + 56)
+        self.assertEqual(active(feed_forward="neuron_tree", trees=8, depth=7, routing="token_hash", always_on=5), 69)
+        self.assertEqual(active(feed_forward="leaf_tree", depth=7, leaf_width=16, paths=1), 16 + 7)
+        self.assertEqual(active(feed_forward="leaf_tree", trees=2, depth=7, leaf_width=16, paths=4), 2 * (64 + 28))
+        self.assertEqual(active(feed_forward="leaf_tree", depth=2, leaf_width=16, paths=3), 48 + 3, "no more decisions than there are")
+        self.assertEqual(active(feed_forward="moe", experts=128, expert_width=16, top_k=4), 64 + 128)
+        # 2 heads of a query of 32; 2 x 2 x 64 scores of 16 / 384 of a neuron's length
+        self.assertEqual(active(feed_forward="product_key", key_heads=2, sub_keys=64, key_width=32, top_k=58), 116 + 64 + 11)
+
+    def test_counted_decisions_replace_the_guess_only_where_a_search_is(self):
+        tree = {"layers": 2, "width": 8, "feed_forward": "leaf_tree", "depth": 7, "leaf_width": 16}
+        self.assertEqual(rows.cost({**tree, "paths": 4}, [20, 30])["routing"], 25)
+        self.assertEqual(rows.cost({**tree, "paths": 1}, 20)["routing"], 7)
+        self.assertTrue(rows.searches({**tree, "paths": 4}))
+        self.assertFalse(rows.searches({**tree, "paths": 128}))
+
+    def test_stored_neurons(self):
+        self.assertEqual(rows.stored_neurons(layer(feed_forward="neuron_tree", trees=1, depth=10)), 2047)
+        self.assertEqual(rows.stored_neurons(layer(feed_forward="leaf_tree", depth=8, leaf_width=64, always_on=3)), 16387)
+        self.assertEqual(rows.stored_neurons(layer(feed_forward="product_key", sub_keys=45)), 2025)
+
+    def test_layers_that_differ_count_by_their_mean(self):
+        cost = rows.cost({"layers": 4, "width": 8, "feed_forward": "dense", "intermediate": 100,
+                          "layer_feed_forward": "0,2-3: feed_forward=none; 1: intermediate=40"})
+        self.assertEqual((cost["active"], cost["stored"]), (10, 10))
+        with self.assertRaises(rows.StudyError):
+            rows.cost({"layers": 2, "layer_feed_forward": "2: feed_forward=none"})
+
+    def test_a_search_opens_more_where_decisions_are_open(self):
+        hard = analysis.expected_decisions((0.01,) * 7, 4)
+        middle = analysis.expected_decisions((0.4,) * 7, 4)
+        open_ = analysis.expected_decisions((0.69,) * 7, 4)
+        self.assertLess(hard, middle)
+        self.assertLess(middle, open_)
+        self.assertGreaterEqual(hard, 9, "the ways to four leaves of depth 7 have at least 6 + 3 decisions")
+        self.assertLessEqual(open_, 127)
+
+
+class Shares(unittest.TestCase):
+    def test_recovered_share(self):
+        self.assertAlmostEqual(analysis.recovered_share(4.0, 3.25, 3.0), 0.75)
+        self.assertAlmostEqual(analysis.recovered_share(4.0, 4.1, 3.0), -0.1)
+        self.assertIsNone(analysis.recovered_share(3.0, 3.1, 3.0))
+
+    @staticmethod
+    def result(row, seed, loss, rate=1e-3, status="ok", **more):
+        value = {"row": row, "base": "base", "rate": rate, "seed": seed, "steps": 2000, "status": status, "validation_loss": loss,
+                 "family": row.split("-")[0], "row_options": rows.row_options(rows.load_row(row)), "data": {"train": {"tokens": 7}}}
+        value["name"] = results.result_name({**value, "steps": None})
+        return {**value, **more}
+
+    def some(self):
+        return [self.result("none", 1, 4.0), self.result("none", 2, 4.1), self.result("dense-1536", 1, 3.0), self.result("dense-1536", 2, 3.1),
+                self.result("dense-64", 1, 3.5), self.result("dense-64", 2, 3.7), self.result("dense-64", 1, 3.4, rate=2e-3, status="diverged"),
+                self.result("leaf-8x24-2p", 1, 3.3), self.result("leaf-8x24-2p", 1, 3.2, rate=2e-3), self.result("leaf-8x24-2p", 3, 3.0, rate=2e-3),
+                self.result("leaf-7x16-4p", 1, 3.5), self.result("leaf-7x16-4p-lazy", 1, 3.45), self.result("moe-32x32-top1", 1, 3.4)]
+
+    def test_seeds_are_compared_with_ends_of_the_same_seed(self):
+        (_, setup), = analysis.group_by_setup(self.some())
+        shares = setup.recovered("dense-64")
+        self.assertAlmostEqual(shares[1], 0.5)
+        self.assertAlmostEqual(shares[2], 0.4)
+        self.assertEqual(setup.best_rate("leaf-8x24-2p"), 2e-3)
+        self.assertEqual(list(setup.recovered("leaf-8x24-2p")), [1], "seed 3 has no ends to compare with")
+
+    def test_other_budgets_and_data_are_other_setups(self):
+        other = self.result("none", 1, 3.9, steps=4000), self.result("none", 1, 3.8, data={"train": {"tokens": 9}})
+        self.assertEqual(len(analysis.group_by_setup([*self.some(), *other])), 3)
+
+    def test_tables_stand_between_their_markers(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            for result in [*self.some(), self.result("moe-16x48-top1", 1, None, status="failed", error="out of | memory")]:
+                results.write_json(folder / "r" / f"{result['name']}.json", result)
+            results.write_json(folder / "r/cpu.json", {"rows": {"dense-64": {"microseconds_per_token": 12.34}}})
+            page = folder / "page.md"
+            page.write_text((program.ROOT / "docs/study.md").read_text())
+            options = argparse.Namespace(results=folder / "r", page=page, plot=folder / "plot.svg")
+            for _ in range(2):  # a second time changes nothing
+                with contextlib.redirect_stdout(io.StringIO()):
+                    tables.write(options)
+                text = page.read_text()
+                self.assertIn("| `dense-64` | 64 | 64 | 1e-3 | 2 | 3.6000 ± 0.1414 | 45.0 % ± 7.1 | – | 12.3 |", text)
+                self.assertIn("| `leaf-7x16-4p` | `-lazy` | 50.0 % | 55.0 % | +5.0 |", text)
+                self.assertIn("| (b) ≤ 64: ≥ 80 % | 80.0 % `leaf-8x24-2p` | 45.0 % ± 7.1 `dense-64` | 60.0 % `moe-32x32-top1` | – | reached | +30.0 | +20.0 |", text)
+                self.assertIn("| `moe-16x48-top1.r1e-3.s1` | failed | out of / memory |", text)
+                self.assertEqual(text.count("study: main begin"), 1)
+            svg = (folder / "plot.svg").read_text()
+            self.assertIn("<title>dense-64: 45.0 % at 64</title>", svg)
+            self.assertTrue((folder / "plot-cpu.svg").exists())
+
+    def test_the_frontier_keeps_what_nothing_cheaper_reaches(self):
+        points = [(10, 0.5, "a"), (20, 0.4, "b"), (20, 0.7, "c"), (30, 0.7, "d"), (40, 0.8, "e")]
+        self.assertEqual([name for _, _, name in analysis.frontier(points)], ["a", "c", "e"])
+
+
+class Running(unittest.TestCase):
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.folder = pathlib.Path(temporary.name)
+        self.program = self.folder / "fake"
+        self.program.write_text(FAKE.format(python=sys.executable))
+        self.program.chmod(0o755)
+        self.lines = []
+
+    def run_rows(self, names, **more):
+        options = {"grove_train": str(self.program), "data": "nothing", "base": "base", "output": self.folder / "results",
+                   "work": self.folder / "work", "keep_models": str(self.folder / "models"), "keep_rows": None, "seconds": 1e5, "jobs": 2,
+                   "gpus": 2, "threads": None, "device": None, "commit": "c0ffee", "retry": False, "poll": 0.02, **more}
+        items = runner.plan([(name, None, None) for name in names], "base", [1e-3], [1], None)
+        return runner.Runner(argparse.Namespace(**options), say=self.lines.append).run(items)
+
+    def result(self, name):
+        return json.loads((self.folder / "results" / f"{name}.r1e-3.s1.json").read_text())
+
+    def test_runs_leave_results_and_nothing_else(self):
+        self.assertFalse(self.run_rows(["distil-none", "none", "dense-1536", "moe-32x32-top1", "neuron-8x7", "leaf-7x16-4p"]))
+        leaf = self.result("leaf-7x16-4p")
+        self.assertEqual((leaf["status"], leaf["validation_loss"], leaf["tokens_per_second"], leaf["commit"]), ("ok", 3.25, 10.0, "c0ffee"))
+        self.assertEqual((len(leaf["training_curve"]), leaf["training_curve"][-1][0]), (100, 500))
+        self.assertNotIn("data", leaf["options"])
+        self.assertIn("--paths 4", leaf["command"])
+        self.assertEqual(self.result("moe-32x32-top1")["error"], "fake: out of memory")
+        self.assertEqual(self.result("neuron-8x7")["status"], "diverged")
+        self.assertEqual(self.result("distil-none")["status"], "ok", "waits for its teacher, whose model is kept")
+        self.assertEqual(list((self.folder / "work").iterdir()), [])
+        for path in (self.folder / "results").iterdir():
+            self.assertLess(path.stat().st_size, 20000, path.name)
+
+    def test_what_is_there_is_skipped_and_what_failed_is_retried_on_request(self):
+        self.run_rows(["none", "moe-32x32-top1"])
+        self.lines.clear()
+        self.assertTrue(self.run_rows(["none", "moe-32x32-top1"]))
+        self.assertIn("2 done before", self.lines[0])
+        self.assertFalse(self.run_rows(["none", "moe-32x32-top1"], retry=True))
+
+    def test_nothing_starts_that_cannot_end_and_nothing_runs_on(self):
+        self.assertTrue(self.run_rows(["none"], seconds=5, jobs=1, gpus=1))
+        self.assertIn("not started: none.r1e-3.s1", self.lines[-1])
+        quick = runner.GUESSED_SPEED["keys"], runner.GUESSED_OVERHEAD
+        self.addCleanup(lambda: (runner.GUESSED_SPEED.update(keys=quick[0]), setattr(runner, "GUESSED_OVERHEAD", quick[1])))
+        runner.GUESSED_SPEED["keys"], runner.GUESSED_OVERHEAD = 1e12, 0.0
+        self.run_rows(["keys-4h-45x45-top16"], seconds=1.0)
+        self.assertTrue(any("stopped" in line for line in self.lines), self.lines)
+        self.assertFalse((self.folder / "results/keys-4h-45x45-top16.r1e-3.s1.json").exists())
+
+    def test_files_of_rows(self):
+        path = self.folder / "rows.txt"
+        path.write_text("# first\nnone\ndense-64 1e-3,2e-3 1,2  # both\n")
+        items = runner.plan(runner.read_specs(f"@{path}"), "base", [5e-4], [3], None)
+        self.assertEqual([item["name"] for item in items], ["none.r5e-4.s3", "dense-64.r1e-3.s1", "dense-64.r1e-3.s2", "dense-64.r2e-3.s1",
+                                                           "dense-64.r2e-3.s2"])
+        path.write_text("none fast\n")
+        with self.assertRaisesRegex(rows.StudyError, "rows.txt:1"):
+            runner.read_specs(f"@{path}")
+
+
+class Rows(unittest.TestCase):
+    """What stands in configs/study."""
+
+    def test_every_row_has_a_sound_cost_and_the_goals_have_candidates(self):
+        base, within = rows.load_base(), {192: 0, 64: 0}
+        for name in rows.row_names():
+            row = rows.load_row(name)
+            self.assertTrue(row.get("about"), name)
+            cost = rows.cost(rows.model_options(base, row))
+            self.assertTrue(all(math.isfinite(value) for value in cost.values()), name)
+            self.assertIn(rows.family(name, rows.model_options(base, row)), runner.GUESSED_SPEED, name)
+            for limit in within:
+                within[limit] += name.startswith("leaf") and cost["active"] <= limit
+        self.assertGreater(within[64], 5)
+        self.assertGreater(within[192], 20)
+
+    def test_every_row_is_in_a_batch_and_batches_name_rows(self):
+        named = {spec[0] for path in (rows.CONFIGS / "batches").glob("*.txt") for spec in runner.read_specs(f"@{path}")}
+        self.assertEqual(named, set(rows.row_names()))
+
+
+class Program(program.ProgramTest):
+    program = "GROVE_TRAIN"
+
+    def test_rows_have_only_options_of_grove_train(self):
+        known = {}
+        for name in rows.row_names():
+            row = rows.load_row(name)
+            verb = rows.verb_of(row)
+            if verb not in known:
+                known[verb] = check.known_options(self.executable, verb)
+            self.assertEqual(check.wrong_keys(row, known[verb]), [], name)
+
+    def test_check_finds_a_wrong_shape(self):
+        base = rows.load_base()
+        good = rows.load_row("leaf-7x16-4p")
+        self.assertIsNone(check.problem_of(self.executable, "leaf-7x16-4p", good, base, None))
+        told = check.problem_of(self.executable, "leaf-7x16-4p", {**good, "paths": 1000}, base, None)
+        self.assertIn("1000", told or "")
+
+    def test_a_row_runs_and_part_of_a_text_is_a_text(self):
+        (self.folder / "text.txt").write_text(packed_text.sentences(400, seed=1))
+        self.succeed("tokenizer", "--text", "text.txt", "--vocabulary-size", "100", "--output", "tokenizer.json")
+        self.succeed("data", "--text", "text.txt", "--valid-fraction", "0.2", "--tokenizer", "tokenizer.json", "--output", "packed")
+        card = json.loads((self.folder / "packed/data.json").read_text())
+        half = argparse.Namespace(data=self.folder / "packed", output=self.folder / "part", tokens=card["train"]["tokens"] // 2,
+                                  shard_tokens=500)
+        with contextlib.redirect_stdout(io.StringIO()):
+            packed.prefix(half)
+        part = json.loads((self.folder / "part/data.json").read_text())
+        self.assertGreater(part["train"]["shards"], 1)
+        self.assertLessEqual(part["train"]["tokens"], card["train"]["tokens"] // 2)
+        item = {"row": "leaf-7x16-4p", "base": "base", "rate": 1e-3, "seed": 1, "steps": None}
+        words = runner.command(self.executable, item, rows.load_base(), rows.load_row(item["row"]), self.folder / "part",
+                               self.folder / "model")
+        words[words.index("--config") + 1] = os.fspath(rows.CONFIGS / "base.json")
+        self.succeed(*words[1:], "--layers", "2", "--width", "32", "--heads", "2", "--length", "16", "--batch", "4", "--steps", "4",
+                     "--log-every", "1", "--routing-every", "1", "--validation-sequences", "4", "--device", "cpu", "--threads", "1")
+        summary = results.summary_of_run(self.folder / "model")
+        self.assertEqual(results.status_of(summary, 0), "diverged", "four steps do not beat word frequencies")
+        self.assertGreater(summary["validation_loss"], summary["data"]["unigram_entropy"])
+        self.assertEqual((summary["steps"], summary["routing"]["units"]), (4, 256))
+        self.assertEqual(len(summary["routing"]["decision_entropy"][0]), 7)
+
+
+if __name__ == "__main__":
+    program.main()

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The Grove Authors.
+"""Writes the tables of docs/study.md, between its markers, and the plots beside it."""
+
+import pathlib
+import re
+
+from studylib import analysis, plot, rows
+from studylib.analysis import mean_and_spread
+from studylib.results import load_results, rate_text
+from studylib.rows import StudyError, read_json
+
+FAMILIES = [("none", "Controls"), ("dense", "Controls"), ("neuron", "Neuron trees"), ("leaf", "Leaf trees"), ("mix", "Layers that differ"),
+            ("moe", "Mixtures of experts"), ("keys", "Product keys"), ("distil", "From the dense twin"),
+            ("convert", "From the dense twin")]
+KNOWN_MARK = {"exact": "", "measured": "", "modelled": "≈ ", "assumed": "? "}
+GOALS = [("a", 192, 0.95), ("b", 64, 0.80)]
+NO_RUNS = "*No runs yet.*"
+
+
+def number(value):
+    return f"{value:,.0f}"
+
+
+def share(mean, spread=None):
+    if mean is None:
+        return "–"
+    return f"{100 * mean:.1f} %" + (f" ± {100 * spread:.1f}" if spread is not None else "")
+
+
+def loss_text(losses):
+    mean, spread = mean_and_spread(losses.values())
+    return f"{mean:.4f}" + (f" ± {spread:.4f}" if spread is not None else "")
+
+
+def table(head, lines):
+    if not lines:
+        return NO_RUNS
+    text = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(text + ["| " + " | ".join(map(str, line)) + " |" for line in lines])
+
+
+class Page:
+    """All figures of one setup, computed once."""
+
+    def __init__(self, setup, folder):
+        self.setup = setup
+        self.measured = optional(folder / "decisions.json").get("runs", {})
+        self.cpu = optional(folder / "cpu.json").get("rows", {})
+        self.glue = optional(folder / "glue.json").get("rows", {})
+        self.rows = {name: self.figures(name) for name in setup.row_names()}
+
+    def figures(self, name):
+        best = self.setup.at_best_rate(name)
+        recovered = self.setup.recovered(name)
+        mean, spread = mean_and_spread(recovered.values())
+        if name in (analysis.NOTHING, analysis.REFERENCE):
+            spread = None  # 0 % and 100 % by definition
+        result = next(iter(best.values()))
+        return {"name": name, "family": result.get("family", "leaf"), "rate": self.setup.best_rate(name), "losses": self.setup.losses(name),
+                "recovered": recovered, "mean": mean, "spread": spread, "seeds": len(best), "speed": speed_of(best.values()),
+                "cpu": self.cpu.get(name, {}).get("microseconds_per_token"), "glue": self.glue_shares(name),
+                **analysis.row_cost(self.setup, name, self.measured)}
+
+    def glue_shares(self, name):
+        own, twin = self.glue.get(name), self.glue.get(analysis.REFERENCE)
+        if not own or not twin:
+            return None
+        return tuple(own[key] / twin[key] for key in ("without_cola", "with_cola"))
+
+    def ordered(self):
+        place = {family: i for i, (family, _) in enumerate(FAMILIES)}
+        return sorted(self.rows.values(), key=lambda r: (place.get(r["family"], 99), r["active"], r["name"]))
+
+
+def optional(path):
+    return read_json(path) if path.exists() else {}
+
+
+def speed_of(found):
+    """Median training speed; runs that shared a GPU say how many."""
+    speeds = {}
+    for result in found:
+        if result.get("tokens_per_second"):
+            speeds.setdefault(result.get("concurrent", 1), []).append(result["tokens_per_second"])
+    if not speeds:
+        return "–"
+    together = min(speeds)
+    mean = mean_and_spread(speeds[together])[0] / 1e6
+    return f"{mean:.2f}" + (f" (1 of {together})" if together > 1 else "")
+
+
+def main_table(page):
+    cpu, glue = any(r["cpu"] for r in page.rows.values()), any(r["glue"] for r in page.rows.values())
+    head = ["row", "active (routing)", "stored", "rate", "seeds", "loss", "recovered", "M tokens/s"]
+    head += ["CPU µs/token"] * cpu + ["GLUE without / with CoLA"] * glue
+    parts, titles = [], {}
+    for figures in page.ordered():
+        title = dict(FAMILIES).get(figures["family"], "Others")
+        line = [f"`{figures['name']}`", active_text(figures), number(figures["stored"]), rate_text(figures["rate"]), figures["seeds"],
+                loss_text(figures["losses"]), share(figures["mean"], figures["spread"]), figures["speed"]]
+        line += [f"{figures['cpu']:.1f}" if figures["cpu"] else "–"] * cpu
+        line += [" / ".join(f"{100 * s:.1f} %" for s in figures["glue"]) if figures["glue"] else "–"] * glue
+        titles.setdefault(title, []).append(line)
+    for title, lines in titles.items():
+        parts.append(f"**{title}**\n\n" + table(head, lines))
+    return "\n\n".join(parts) or NO_RUNS
+
+
+def active_text(figures):
+    text = KNOWN_MARK[figures["known"]] + number(figures["active"])
+    return text + (f" ({number(figures['routing'])})" if figures["routing"] else "")
+
+
+def best_of(page, limit, families, more=lambda r: True):
+    found = [r for r in page.rows.values() if r["family"] in families and r["mean"] is not None and r["active"] <= limit + 0.5 and more(r)]
+    return max(found, key=lambda r: r["mean"], default=None)
+
+
+def goals_table(page):
+    """Per goal: the best conditional layer within the limit, its controls and the best mixture."""
+    lines = []
+    for goal, limit, wanted in GOALS:
+        own = best_of(page, limit, ("leaf", "neuron", "mix", "distil", "convert"), lambda r: r["name"] not in ("distil-none", "distil-dense-192"))
+        moe, keys = best_of(page, limit, ("moe",)), best_of(page, limit, ("keys",))
+        dense = page.rows.get(f"dense-{limit}")
+        if own is None:
+            continue
+        cells = [share(r["mean"], r["spread"]) + f" `{r['name']}`" if r and r["mean"] is not None else "–" for r in (own, dense, moe, keys)]
+        lines.append([f"({goal}) ≤ {limit}: ≥ {100 * wanted:.0f} %", *cells, "reached" if own["mean"] > wanted - 1e-9 else "not reached",
+                      difference(own, dense), difference(own, moe)])
+    return table(["goal", "best tree", "dense control", "best MoE", "best product keys", "share", "over dense", "over MoE"], lines)
+
+
+def difference(own, other):
+    """In points, over the seeds that both have."""
+    if not own or not other:
+        return "–"
+    seeds = [seed for seed in own["recovered"] if seed in other["recovered"]]
+    mean, spread = mean_and_spread(own["recovered"][s] - other["recovered"][s] for s in seeds)
+    if mean is None:
+        return "–"
+    return f"{100 * mean:+.1f}" + (f" ± {100 * spread:.1f}" if spread is not None else "")
+
+
+def rates_table(page):
+    setup = page.setup
+    rates = sorted({rate for by_rate in setup.sound.values() for rate in by_rate})
+    lines = []
+    for figures in page.ordered():
+        by_rate, seed = setup.sound[figures["name"]], setup.tuning_seed(figures["name"])
+        if len(by_rate) < 2:
+            continue
+        cells = [f"{by_rate[rate][seed]['validation_loss']:.4f}" if seed in by_rate.get(rate, {}) else "–" for rate in rates]
+        lines.append([f"`{figures['name']}`", seed, *cells])
+    return table(["row", "seed", *map(rate_text, rates)], lines)
+
+
+def variations_table(page):
+    """Rows whose name is another's with a word behind it, and what the word brought."""
+    lines = []
+    for figures in page.ordered():
+        twin = twin_of(figures["name"], page.rows) if figures["family"] != "dense" else None
+        if twin:
+            lines.append([f"`{twin}`", f"`{figures['name'][len(twin):]}`", share(page.rows[twin]["mean"]), share(figures["mean"]),
+                          difference(figures, page.rows[twin])])
+    return table(["row", "with", "recovered without", "recovered with", "points"], sorted(lines))
+
+
+def twin_of(name, names):
+    """"leaf-7x16-4p-lazy" -> "leaf-7x16-4p", where that is a row."""
+    parts = name.split("-")
+    return next((twin for n in range(len(parts) - 1, 1, -1) if (twin := "-".join(parts[:n])) in names), None)
+
+
+def failures_table(results):
+    lines = [[f"`{r['name']}`", r["status"], (r.get("error") or "").replace("|", "/")] for r in results if r["status"] != "ok"]
+    return table(["run", "what", "last word"], lines) if lines else "None."
+
+
+def setup_title(key, setup):
+    base, steps, tokens = key
+    sequences = setup.base.get("batch", 0) * setup.base.get("length", 0)
+    text = f"`configs/study/{base}.json`, {number(steps)} steps of {number(sequences)} tokens"
+    return text + (f", from {number(tokens)} tokens of text" if tokens else "")
+
+
+def sections(results, folder):
+    """Marker name -> text."""
+    setups = analysis.group_by_setup(results)
+    if not setups:
+        return {name: NO_RUNS for name in ("goals", "main", "variations", "rates", "failures", "others")}, None
+    key, setup = setups[0]
+    page = Page(setup, folder) if setup.sound else None
+    text = {"failures": failures_table(results), "others": other_setups(setups[1:], folder)}
+    if page is None:
+        return {**text, **{name: NO_RUNS for name in ("goals", "main", "variations", "rates")}}, None
+    devices = sorted({r["device"] for r in setup.results if r.get("device")})
+    commits = sorted({r["commit"] for r in setup.results if r.get("commit")})
+    origin = f"{setup_title(key, setup)}. Devices: {', '.join(devices) or 'unknown'}. Commits: {', '.join(commits) or 'unknown'}."
+    return {**text, "goals": goals_table(page), "main": origin + "\n\n" + main_table(page), "variations": variations_table(page),
+            "rates": rates_table(page)}, page
+
+
+def other_setups(setups, folder):
+    parts = [f"{setup_title(key, setup)}.\n\n{main_table(Page(setup, folder))}" for key, setup in setups if setup.sound]
+    return "\n\n".join(parts) or NO_RUNS
+
+
+def replace_sections(text, parts, path):
+    for name, body in parts.items():
+        pattern = re.compile(rf"(<!-- study: {name} begin[^>]*-->\n).*?(<!-- study: {name} end -->)", re.S)
+        text, count = pattern.subn(lambda m: m.group(1) + "\n" + body + "\n\n" + m.group(2), text)  # noqa: B023
+        if count != 1:
+            raise StudyError(f"{path} lacks the markers <!-- study: {name} begin --> and <!-- study: {name} end -->")
+    return text
+
+
+def write(options):
+    folder, path = pathlib.Path(options.results), pathlib.Path(options.page)
+    results = load_results(folder) if folder.exists() else []
+    parts, page = sections(results, folder)
+    plots = plot.write(page, pathlib.Path(options.plot)) if page else []
+    parts["plots"] = "\n\n".join(f"![Recovered share against cost]({name.name})" for name in plots) or NO_RUNS
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read: {error}") from None
+    path.write_text(replace_sections(text, parts, path), encoding="utf-8")
+    print(f"{len(results)} results; wrote {', '.join(map(str, [path, *plots]))}")
+    return 0
