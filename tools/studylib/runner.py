@@ -237,7 +237,7 @@ class Runner:
                   "wall_seconds": round(wall, 2), "overhead_seconds": round(max(0.0, wall - training), 2), **summary}
         if status != "ok":
             result["exit_code"] = code
-            result["error"] = last_words(job["errors"])
+            result["error"] = last_words(job["errors"]) or f"validation loss {summary['validation_loss']}"
         results.write_json(self.output / f"{item['name']}.json", result)
         self.counts[status] += 1
         if status == "ok":
