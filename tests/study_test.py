@@ -4,6 +4,8 @@
 
 import argparse
 import contextlib
+import heapq
+import importlib.util
 import io
 import json
 import math
@@ -17,7 +19,7 @@ import packed_text
 import program
 
 sys.path.insert(0, str(program.ROOT / "tools"))
-from studylib import analysis, check, packed, results, rows, runner, tables  # noqa: E402
+from studylib import analysis, check, decisions, packed, results, rows, runner, tables  # noqa: E402
 
 FAKE = """#!{python}
 import json, pathlib, sys, time
@@ -56,10 +58,16 @@ class Counting(unittest.TestCase):
         self.assertEqual(active(feed_forward="neuron_tree", trees=8, depth=7, routing="token_hash", always_on=5), 69)
         self.assertEqual(active(feed_forward="leaf_tree", depth=7, leaf_width=16, paths=1), 16 + 7)
         self.assertEqual(active(feed_forward="leaf_tree", trees=2, depth=7, leaf_width=16, paths=4), 2 * (64 + 28))
-        self.assertEqual(active(feed_forward="leaf_tree", depth=2, leaf_width=16, paths=3), 48 + 3, "no more decisions than there are")
+        self.assertEqual(
+            active(feed_forward="leaf_tree", depth=2, leaf_width=16, paths=3),
+            48 + 3,
+            "no more decisions than there are",
+        )
         self.assertEqual(active(feed_forward="moe", experts=128, expert_width=16, top_k=4), 64 + 128)
         # 2 heads of a query of 32; 2 x 2 x 64 scores of 16 / 384 of a neuron's length
-        self.assertEqual(active(feed_forward="product_key", key_heads=2, sub_keys=64, key_width=32, top_k=58), 116 + 64 + 11)
+        self.assertEqual(
+            active(feed_forward="product_key", key_heads=2, sub_keys=64, key_width=32, top_k=58), 116 + 64 + 11
+        )
 
     def test_counted_decisions_replace_the_guess_only_where_a_search_is(self):
         tree = {"layers": 2, "width": 8, "feed_forward": "leaf_tree", "depth": 7, "leaf_width": 16}
@@ -70,12 +78,21 @@ class Counting(unittest.TestCase):
 
     def test_stored_neurons(self):
         self.assertEqual(rows.stored_neurons(layer(feed_forward="neuron_tree", trees=1, depth=10)), 2047)
-        self.assertEqual(rows.stored_neurons(layer(feed_forward="leaf_tree", depth=8, leaf_width=64, always_on=3)), 16387)
+        self.assertEqual(
+            rows.stored_neurons(layer(feed_forward="leaf_tree", depth=8, leaf_width=64, always_on=3)), 16387
+        )
         self.assertEqual(rows.stored_neurons(layer(feed_forward="product_key", sub_keys=45)), 2025)
 
     def test_layers_that_differ_count_by_their_mean(self):
-        cost = rows.cost({"layers": 4, "width": 8, "feed_forward": "dense", "intermediate": 100,
-                          "layer_feed_forward": "0,2-3: feed_forward=none; 1: intermediate=40"})
+        cost = rows.cost(
+            {
+                "layers": 4,
+                "width": 8,
+                "feed_forward": "dense",
+                "intermediate": 100,
+                "layer_feed_forward": "0,2-3: feed_forward=none; 1: intermediate=40",
+            }
+        )
         self.assertEqual((cost["active"], cost["stored"]), (10, 10))
         with self.assertRaises(rows.StudyError):
             rows.cost({"layers": 2, "layer_feed_forward": "2: feed_forward=none"})
@@ -90,6 +107,42 @@ class Counting(unittest.TestCase):
         self.assertLessEqual(open_, 127)
 
 
+class Decisions(unittest.TestCase):
+    @unittest.skipUnless(importlib.util.find_spec("torch"), "there is no PyTorch")
+    def test_counted_as_the_search_opens_them(self):
+        import torch
+
+        depth, draw = 5, torch.Generator().manual_seed(1)
+        turns = torch.rand(40, 2, 2**depth - 1, generator=draw)  # probability of right
+        levels, log_p = [], torch.zeros(40, 2, 1)
+        for level in range(depth + 1):
+            levels.append(log_p)
+            if level < depth:
+                right = turns[..., 2**level - 1 : 2 ** (level + 1) - 1]
+                log_p = torch.stack((log_p + (1 - right).log(), log_p + right.log()), -1).flatten(-2)
+        for paths in (2, 3, 8):
+            counts = decisions.opened(levels, paths)
+            for token in range(40):
+                for tree in range(2):
+                    self.assertEqual(
+                        counts[token, tree].item(),
+                        self.search([level[token, tree].tolist() for level in levels], paths),
+                    )
+
+    @staticmethod
+    def search(levels, paths):
+        heap, found, opened = [(0.0, 0, 0)], 0, 0
+        while found < paths:
+            _, level, index = heapq.heappop(heap)
+            if level == len(levels) - 1:
+                found += 1
+                continue
+            opened += 1
+            for child in (2 * index, 2 * index + 1):
+                heapq.heappush(heap, (-levels[level + 1][child], level + 1, child))
+        return opened
+
+
 class Shares(unittest.TestCase):
     def test_recovered_share(self):
         self.assertAlmostEqual(analysis.recovered_share(4.0, 3.25, 3.0), 0.75)
@@ -98,19 +151,40 @@ class Shares(unittest.TestCase):
 
     @staticmethod
     def result(row, seed, loss, rate=1e-3, status="ok", **more):
-        value = {"row": row, "base": "base", "rate": rate, "seed": seed, "steps": 2000, "status": status, "validation_loss": loss,
-                 "family": row.split("-")[0], "row_options": rows.row_options(rows.load_row(row)), "data": {"train": {"tokens": 7}}}
+        value = {
+            "row": row,
+            "base": "base",
+            "rate": rate,
+            "seed": seed,
+            "steps": 2000,
+            "status": status,
+            "validation_loss": loss,
+            "family": row.split("-")[0],
+            "row_options": rows.row_options(rows.load_row(row)),
+            "data": {"train": {"tokens": 7}},
+        }
         value["name"] = results.result_name({**value, "steps": None})
         return {**value, **more}
 
     def some(self):
-        return [self.result("none", 1, 4.0), self.result("none", 2, 4.1), self.result("dense-1536", 1, 3.0), self.result("dense-1536", 2, 3.1),
-                self.result("dense-64", 1, 3.5), self.result("dense-64", 2, 3.7), self.result("dense-64", 1, 3.4, rate=2e-3, status="diverged"),
-                self.result("leaf-8x24-2p", 1, 3.3), self.result("leaf-8x24-2p", 1, 3.2, rate=2e-3), self.result("leaf-8x24-2p", 3, 3.0, rate=2e-3),
-                self.result("leaf-7x16-4p", 1, 3.5), self.result("leaf-7x16-4p-lazy", 1, 3.45), self.result("moe-32x32-top1", 1, 3.4)]
+        return [
+            self.result("none", 1, 4.0),
+            self.result("none", 2, 4.1),
+            self.result("dense-1536", 1, 3.0),
+            self.result("dense-1536", 2, 3.1),
+            self.result("dense-64", 1, 3.5),
+            self.result("dense-64", 2, 3.7),
+            self.result("dense-64", 1, 3.4, rate=2e-3, status="diverged"),
+            self.result("leaf-8x24-2p", 1, 3.3),
+            self.result("leaf-8x24-2p", 1, 3.2, rate=2e-3),
+            self.result("leaf-8x24-2p", 3, 3.0, rate=2e-3),
+            self.result("leaf-7x16-4p", 1, 3.5),
+            self.result("leaf-7x16-4p-lazy", 1, 3.45),
+            self.result("moe-32x32-top1", 1, 3.4),
+        ]
 
     def test_seeds_are_compared_with_ends_of_the_same_seed(self):
-        (_, setup), = analysis.group_by_setup(self.some())
+        ((_, setup),) = analysis.group_by_setup(self.some())
         shares = setup.recovered("dense-64")
         self.assertAlmostEqual(shares[1], 0.5)
         self.assertAlmostEqual(shares[2], 0.4)
@@ -124,7 +198,10 @@ class Shares(unittest.TestCase):
     def test_tables_stand_between_their_markers(self):
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
-            for result in [*self.some(), self.result("moe-16x48-top1", 1, None, status="failed", error="out of | memory")]:
+            for result in [
+                *self.some(),
+                self.result("moe-16x48-top1", 1, None, status="failed", error="out of | memory"),
+            ]:
                 results.write_json(folder / "r" / f"{result['name']}.json", result)
             results.write_json(folder / "r/cpu.json", {"rows": {"dense-64": {"microseconds_per_token": 12.34}}})
             page = folder / "page.md"
@@ -136,7 +213,10 @@ class Shares(unittest.TestCase):
                 text = page.read_text()
                 self.assertIn("| `dense-64` | 64 | 64 | 1e-3 | 2 | 3.6000 ± 0.1414 | 45.0 % ± 7.1 | – | 12.3 |", text)
                 self.assertIn("| `leaf-7x16-4p` | `-lazy` | 50.0 % | 55.0 % | +5.0 |", text)
-                self.assertIn("| (b) ≤ 64: ≥ 80 % | 80.0 % `leaf-8x24-2p` | 45.0 % ± 7.1 `dense-64` | 60.0 % `moe-32x32-top1` | – | reached | +30.0 | +20.0 |", text)
+                self.assertIn(
+                    "| (b) ≤ 64: ≥ 80 % | 80.0 % `leaf-8x24-2p` | 45.0 % ± 7.1 `dense-64` | 60.0 % `moe-32x32-top1` | – | reached | +30.0 | +20.0 |",
+                    text,
+                )
                 self.assertIn("| `moe-16x48-top1.r1e-3.s1` | failed | out of / memory |", text)
                 self.assertEqual(text.count("study: main begin"), 1)
             svg = (folder / "plot.svg").read_text()
@@ -159,9 +239,25 @@ class Running(unittest.TestCase):
         self.lines = []
 
     def run_rows(self, names, **more):
-        options = {"grove_train": str(self.program), "data": "nothing", "base": "base", "output": self.folder / "results",
-                   "work": self.folder / "work", "keep_models": str(self.folder / "models"), "keep_rows": None, "seconds": 1e5, "jobs": 2,
-                   "gpus": 2, "threads": None, "device": None, "commit": "c0ffee", "retry": False, "poll": 0.02, **more}
+        options = {
+            "grove_train": str(self.program),
+            "data": "nothing",
+            "base": "base",
+            "output": self.folder / "results",
+            "work": self.folder / "work",
+            "keep_models": str(self.folder / "models"),
+            "keep_rows": None,
+            "seconds": 1e5,
+            "jobs": 2,
+            "gpus": 2,
+            "threads": None,
+            "device": None,
+            "commit": "c0ffee",
+            "retry": False,
+            "count_decisions": False,
+            "poll": 0.02,
+            **more,
+        }
         items = runner.plan([(name, None, None) for name in names], "base", [1e-3], [1], None)
         return runner.Runner(argparse.Namespace(**options), say=self.lines.append).run(items)
 
@@ -169,9 +265,14 @@ class Running(unittest.TestCase):
         return json.loads((self.folder / "results" / f"{name}.r1e-3.s1.json").read_text())
 
     def test_runs_leave_results_and_nothing_else(self):
-        self.assertFalse(self.run_rows(["distil-none", "none", "dense-1536", "moe-32x32-top1", "neuron-8x7", "leaf-7x16-4p"]))
+        self.assertFalse(
+            self.run_rows(["distil-none", "none", "dense-1536", "moe-32x32-top1", "neuron-8x7", "leaf-7x16-4p"])
+        )
         leaf = self.result("leaf-7x16-4p")
-        self.assertEqual((leaf["status"], leaf["validation_loss"], leaf["tokens_per_second"], leaf["commit"]), ("ok", 3.25, 10.0, "c0ffee"))
+        self.assertEqual(
+            (leaf["status"], leaf["validation_loss"], leaf["tokens_per_second"], leaf["commit"]),
+            ("ok", 3.25, 10.0, "c0ffee"),
+        )
         self.assertEqual((len(leaf["training_curve"]), leaf["training_curve"][-1][0]), (100, 500))
         self.assertNotIn("data", leaf["options"])
         self.assertIn("--paths 4", leaf["command"])
@@ -193,7 +294,9 @@ class Running(unittest.TestCase):
         self.assertTrue(self.run_rows(["none"], seconds=5, jobs=1, gpus=1))
         self.assertIn("not started: none.r1e-3.s1", self.lines[-1])
         quick = runner.GUESSED_SPEED["keys"], runner.GUESSED_OVERHEAD
-        self.addCleanup(lambda: (runner.GUESSED_SPEED.update(keys=quick[0]), setattr(runner, "GUESSED_OVERHEAD", quick[1])))
+        self.addCleanup(
+            lambda: (runner.GUESSED_SPEED.update(keys=quick[0]), setattr(runner, "GUESSED_OVERHEAD", quick[1]))
+        )
         runner.GUESSED_SPEED["keys"], runner.GUESSED_OVERHEAD = 1e12, 0.0
         self.run_rows(["keys-4h-45x45-top16"], seconds=1.0)
         self.assertTrue(any("stopped" in line for line in self.lines), self.lines)
@@ -203,8 +306,10 @@ class Running(unittest.TestCase):
         path = self.folder / "rows.txt"
         path.write_text("# first\nnone\ndense-64 1e-3,2e-3 1,2  # both\n")
         items = runner.plan(runner.read_specs(f"@{path}"), "base", [5e-4], [3], None)
-        self.assertEqual([item["name"] for item in items], ["none.r5e-4.s3", "dense-64.r1e-3.s1", "dense-64.r1e-3.s2", "dense-64.r2e-3.s1",
-                                                           "dense-64.r2e-3.s2"])
+        self.assertEqual(
+            [item["name"] for item in items],
+            ["none.r5e-4.s3", "dense-64.r1e-3.s1", "dense-64.r1e-3.s2", "dense-64.r2e-3.s1", "dense-64.r2e-3.s2"],
+        )
         path.write_text("none fast\n")
         with self.assertRaisesRegex(rows.StudyError, "rows.txt:1"):
             runner.read_specs(f"@{path}")
@@ -253,26 +358,73 @@ class Program(program.ProgramTest):
     def test_a_row_runs_and_part_of_a_text_is_a_text(self):
         (self.folder / "text.txt").write_text(packed_text.sentences(400, seed=1))
         self.succeed("tokenizer", "--text", "text.txt", "--vocabulary-size", "100", "--output", "tokenizer.json")
-        self.succeed("data", "--text", "text.txt", "--valid-fraction", "0.2", "--tokenizer", "tokenizer.json", "--output", "packed")
+        self.succeed(
+            "data",
+            "--text",
+            "text.txt",
+            "--valid-fraction",
+            "0.2",
+            "--tokenizer",
+            "tokenizer.json",
+            "--output",
+            "packed",
+        )
         card = json.loads((self.folder / "packed/data.json").read_text())
-        half = argparse.Namespace(data=self.folder / "packed", output=self.folder / "part", tokens=card["train"]["tokens"] // 2,
-                                  shard_tokens=500)
+        half = argparse.Namespace(
+            data=self.folder / "packed",
+            output=self.folder / "part",
+            tokens=card["train"]["tokens"] // 2,
+            shard_tokens=500,
+        )
         with contextlib.redirect_stdout(io.StringIO()):
             packed.prefix(half)
         part = json.loads((self.folder / "part/data.json").read_text())
         self.assertGreater(part["train"]["shards"], 1)
         self.assertLessEqual(part["train"]["tokens"], card["train"]["tokens"] // 2)
         item = {"row": "leaf-7x16-4p", "base": "base", "rate": 1e-3, "seed": 1, "steps": None}
-        words = runner.command(self.executable, item, rows.load_base(), rows.load_row(item["row"]), self.folder / "part",
-                               self.folder / "model")
+        words = runner.command(
+            self.executable,
+            item,
+            rows.load_base(),
+            rows.load_row(item["row"]),
+            self.folder / "part",
+            self.folder / "model",
+        )
         words[words.index("--config") + 1] = os.fspath(rows.CONFIGS / "base.json")
-        self.succeed(*words[1:], "--layers", "2", "--width", "32", "--heads", "2", "--length", "16", "--batch", "4", "--steps", "4",
-                     "--log-every", "1", "--routing-every", "1", "--validation-sequences", "4", "--device", "cpu", "--threads", "1")
+        self.succeed(
+            *words[1:],
+            "--layers",
+            "2",
+            "--width",
+            "32",
+            "--heads",
+            "2",
+            "--length",
+            "16",
+            "--batch",
+            "4",
+            "--steps",
+            "4",
+            "--log-every",
+            "1",
+            "--routing-every",
+            "1",
+            "--validation-sequences",
+            "4",
+            "--device",
+            "cpu",
+            "--threads",
+            "1",
+        )
         summary = results.summary_of_run(self.folder / "model")
         self.assertEqual(results.status_of(summary, 0), "diverged", "four steps do not beat word frequencies")
         self.assertGreater(summary["validation_loss"], summary["data"]["unigram_entropy"])
         self.assertEqual((summary["steps"], summary["routing"]["units"]), (4, 256))
         self.assertEqual(len(summary["routing"]["decision_entropy"][0]), 7)
+        if importlib.util.find_spec("torch"):
+            counted = decisions.count(self.folder / "model", self.folder / "part", most=4)
+            self.assertEqual(len(counted), 2)
+            self.assertTrue(all(9 <= layer <= 127 for layer in counted), counted)
 
 
 if __name__ == "__main__":

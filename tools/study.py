@@ -8,6 +8,7 @@
     study.py command ROW                 the one grove-train command of a row
     study.py tables                      bench/results/study/*.json -> docs/study.md, docs/study-frontier*.svg
     study.py check --grove-train BIN     every row is one that grove-train accepts
+    study.py decisions --data PACKED MODEL   what the search for leaves opens, counted on held-out text
     study.py prefix --data PACKED --tokens 40e6 --output PART   the first documents of a packed text
 
 Needs Python 3.9 or later and no package.
@@ -22,7 +23,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from studylib import check, packed, rows, runner, tables  # noqa: E402
+from studylib import check, decisions, packed, rows, runner, tables  # noqa: E402
 from studylib.rows import StudyError  # noqa: E402
 
 RESULTS = rows.ROOT / "bench/results/study"
@@ -33,7 +34,8 @@ def numbers(kind):
         try:
             return [kind(word) for word in text.split(",")]
         except ValueError:
-            raise argparse.ArgumentTypeError(f"\"{text}\" is no list of numbers like 1,2,3") from None
+            raise argparse.ArgumentTypeError(f'"{text}" is no list of numbers like 1,2,3') from None
+
     return parse
 
 
@@ -63,6 +65,11 @@ def add_run(commands):
     run.add_argument("--work", default="/tmp/grove-study", metavar="DIR", help="folder for running models")
     run.add_argument("--keep-models", metavar="DIR", help="keep finished models here; teachers are looked for here")
     run.add_argument("--keep-rows", metavar="a,b", help="only those of these rows")
+    run.add_argument(
+        "--count-decisions",
+        action="store_true",
+        help="after training, count what searches for several leaves open (needs PyTorch in this Python)",
+    )
     run.add_argument("--retry", action="store_true", help="run again what failed")
     run.add_argument("--commit", help="of the build (default: that of the working tree)")
     run.add_argument("--poll", type=float, default=0.2, help=argparse.SUPPRESS)
@@ -86,15 +93,18 @@ def do_list(_):
         row = rows.load_row(name)
         cost = rows.cost(rows.model_options(base, row))
         print(f"{name:32} {cost['active']:7.0f} {cost['routing']:7.0f} {cost['stored']:7.0f}  {row.get('about', '')}")
-    print("\nA layer's mean. Active: neurons and products of routing of one token; where a leaf tree searches for several paths,\n"
-          "decisions are counted as paths x depth (docs/study.md).")
+    print(
+        "\nA layer's mean. Active: neurons and products of routing of one token; where a leaf tree searches for several paths,\n"
+        "decisions are counted as paths x depth (docs/study.md)."
+    )
     return 0
 
 
 def do_command(options):
     item = {"row": options.row, "base": options.base, "rate": options.rate, "seed": options.seed, "steps": None}
-    words = runner.command("grove-train", item, rows.load_base(options.base), rows.load_row(options.row), options.data,
-                           options.output)
+    words = runner.command(
+        "grove-train", item, rows.load_base(options.base), rows.load_row(options.row), options.data, options.output
+    )
     print(shlex.join(words))
     return 0
 
@@ -124,10 +134,24 @@ def main():
     part.add_argument("--tokens", type=whole, required=True, help="at most so many")
     part.add_argument("--output", required=True, metavar="DIR")
     part.add_argument("--shard-tokens", type=whole, default=1 << 25, help="tokens of a file (default: 32 Mi)")
+    opened = commands.add_parser(
+        "decisions", help="count the decisions that searches for several leaves open (needs PyTorch)"
+    )
+    opened.add_argument("models", nargs="+", metavar="MODEL", help="model directories")
+    opened.add_argument("--data", required=True, metavar="DIR", help="packed text; the held-out side is read")
+    opened.add_argument("--sequences", type=int, default=64, help="held-out sequences, at most (default: 64)")
+    opened.add_argument("--results", metavar="DIR", help="also write them into the result files of the models' names")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # running children are ended on the way out
-    verbs = {"run": do_run, "list": do_list, "command": do_command, "tables": tables.write, "check": check.check,
-             "prefix": packed.prefix}
+    verbs = {
+        "run": do_run,
+        "list": do_list,
+        "command": do_command,
+        "tables": tables.write,
+        "check": check.check,
+        "prefix": packed.prefix,
+        "decisions": decisions.run,
+    }
     try:
         return verbs[options.command](options)
     except StudyError as error:

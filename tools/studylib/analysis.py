@@ -80,7 +80,9 @@ class Setup:
     def recovered(self, row):
         """{seed: share}, for the seeds of which none and dense are there too."""
         own, none, dense = self.losses(row), self.ends(NOTHING), self.ends(REFERENCE)
-        shares = {seed: recovered_share(none[seed], own[seed], dense[seed]) for seed in own if seed in none and seed in dense}
+        shares = {
+            seed: recovered_share(none[seed], own[seed], dense[seed]) for seed in own if seed in none and seed in dense
+        }
         return {seed: share for seed, share in shares.items() if share is not None}
 
     def options(self, row):
@@ -146,12 +148,12 @@ def expected_decisions(entropies, paths, trials=400):
     return opened / trials
 
 
-def decisions_of(result, options, measured):
+def decisions_of(result, options):
     """(decisions opened in one leaf tree, how it is known: "exact", "measured", "modelled" or "assumed")."""
     if not rows.searches(options):
         return None, "exact"
-    if result["name"] in measured:
-        return measured[result["name"]], "measured"
+    if result.get("decisions"):
+        return result["decisions"], "measured"
     entropy = (result.get("routing") or {}).get("decision_entropy")
     layers = [layer for layer in rows.layer_list(options) if layer["feed_forward"] == "leaf_tree"]
     shapes = {(layer["depth"], layer["paths"], layer["trees"]) for layer in layers}
@@ -163,12 +165,12 @@ def decisions_of(result, options, measured):
     return None, "assumed"
 
 
-def row_cost(setup, row, measured):
+def row_cost(setup, row):
     """rows.cost at the best rate, mean over seeds, and how sure its decisions are."""
     options = setup.options(row)
     costs, known = [], []
     for result in setup.at_best_rate(row).values():
-        decisions, how = decisions_of(result, options, measured)
+        decisions, how = decisions_of(result, options)
         costs.append(rows.cost(options, decisions))
         known.append(how)
     worst = max(known, key=["exact", "measured", "modelled", "assumed"].index)

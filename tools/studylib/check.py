@@ -9,8 +9,27 @@ from studylib import rows, runner
 from studylib.rows import StudyError
 
 # One small step of a row: shapes of the feedforward layers as they are, all else tiny.
-TINY = ["--width", "32", "--heads", "2", "--length", "16", "--batch", "2", "--micro-batch", "2", "--validation-sequences", "2",
-        "--steps", "1", "--dry-run", "--device", "cpu", "--threads", "1"]
+TINY = [
+    "--width",
+    "32",
+    "--heads",
+    "2",
+    "--length",
+    "16",
+    "--batch",
+    "2",
+    "--micro-batch",
+    "2",
+    "--validation-sequences",
+    "2",
+    "--steps",
+    "1",
+    "--dry-run",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
+]
 
 
 def known_options(program, verb):
@@ -53,7 +72,7 @@ def check(options):
             verbs[verb] = known_options(options.grove_train, verb)
         wrong = wrong_keys(row, verbs[verb])
         if wrong:
-            told = f"the key \"{wrong[0]}\" is no option of grove-train {verb}"
+            told = f'the key "{wrong[0]}" is no option of grove-train {verb}'
         elif "teacher" in row and row["teacher"] not in rows.row_names():
             told = f"its teacher {row['teacher']} is no row"
         else:

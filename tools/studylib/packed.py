@@ -17,8 +17,8 @@ def read_shard(path):
     """(tokens as bytes, bytes of a token, document starts)."""
     data = pathlib.Path(path).read_bytes()
     size = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:8 + size])
-    body = memoryview(data)[8 + size:]
+    header = json.loads(data[8 : 8 + size])
+    body = memoryview(data)[8 + size :]
     tokens, starts = header["tokens"], header["document_starts"]
     width = {"U16": 2, "U32": 4}[tokens["dtype"]]
     begin, end = starts["data_offsets"]
@@ -33,9 +33,14 @@ def write_shard(path, tokens, width, starts):
     numbers = array.array("q", starts)
     if sys.byteorder == "big":
         numbers.byteswap()
-    header = {"document_starts": {"dtype": "I64", "shape": [len(starts)], "data_offsets": [0, 8 * len(starts)]},
-              "tokens": {"dtype": {2: "U16", 4: "U32"}[width], "shape": [len(tokens) // width],
-                         "data_offsets": [8 * len(starts), 8 * len(starts) + len(tokens)]}}
+    header = {
+        "document_starts": {"dtype": "I64", "shape": [len(starts)], "data_offsets": [0, 8 * len(starts)]},
+        "tokens": {
+            "dtype": {2: "U16", 4: "U32"}[width],
+            "shape": [len(tokens) // width],
+            "data_offsets": [8 * len(starts), 8 * len(starts) + len(tokens)],
+        },
+    }
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     pathlib.Path(path).write_bytes(struct.pack("<Q", len(text)) + text + numbers.tobytes() + tokens)
@@ -59,7 +64,9 @@ class ShardWriter:
 
     def flush(self):
         if self.parts:
-            write_shard(self.folder / f"train-{self.shards:05}.safetensors", b"".join(self.parts), self.width, self.starts)
+            write_shard(
+                self.folder / f"train-{self.shards:05}.safetensors", b"".join(self.parts), self.width, self.starts
+            )
             self.shards += 1
             self.parts, self.starts = [], [0]
 
@@ -77,7 +84,7 @@ def prefix(options):
         for begin, end in zip(starts, starts[1:]):
             if writer.tokens + end - begin > options.tokens:
                 break
-            writer.add(tokens[begin * width:end * width], width)
+            writer.add(tokens[begin * width : end * width], width)
         else:
             continue
         break

@@ -10,17 +10,40 @@ from studylib import analysis
 WIDTH, HEIGHT = 920, 600
 LEFT, RIGHT, TOP, BOTTOM = 66, 196, 46, 58
 # family: (what the legend says, colour, shape)
-STYLES = {"dense": ("dense", "#4d4d4d", "square"), "leaf": ("leaf trees", "#1b7837", "circle"),
-          "neuron": ("neuron trees", "#762a83", "triangle"), "mix": ("layers that differ", "#b8860b", "diamond"),
-          "moe": ("mixtures of experts", "#c2410c", "down"), "keys": ("product keys", "#1f6fb2", "plus"),
-          "distil": ("taught by dense", "#d6408f", "circle"), "convert": ("converted from dense", "#0e9c9c", "diamond")}
+STYLES = {
+    "dense": ("dense", "#4d4d4d", "square"),
+    "leaf": ("leaf trees", "#1b7837", "circle"),
+    "neuron": ("neuron trees", "#762a83", "triangle"),
+    "mix": ("layers that differ", "#b8860b", "diamond"),
+    "moe": ("mixtures of experts", "#c2410c", "down"),
+    "keys": ("product keys", "#1f6fb2", "plus"),
+    "distil": ("taught by dense", "#d6408f", "circle"),
+    "convert": ("converted from dense", "#0e9c9c", "diamond"),
+}
 
 
 def shape(kind, x, y, colour, size=5):
     s = size
-    corners = {"square": [(-s, -s), (s, -s), (s, s), (-s, s)], "triangle": [(0, -s - 1), (s + 1, s), (-s - 1, s)],
-               "down": [(0, s + 1), (s + 1, -s), (-s - 1, -s)], "diamond": [(0, -s - 2), (s + 2, 0), (0, s + 2), (-s - 2, 0)],
-               "plus": [(-2, -s), (2, -s), (2, -2), (s, -2), (s, 2), (2, 2), (2, s), (-2, s), (-2, 2), (-s, 2), (-s, -2), (-2, -2)]}
+    corners = {
+        "square": [(-s, -s), (s, -s), (s, s), (-s, s)],
+        "triangle": [(0, -s - 1), (s + 1, s), (-s - 1, s)],
+        "down": [(0, s + 1), (s + 1, -s), (-s - 1, -s)],
+        "diamond": [(0, -s - 2), (s + 2, 0), (0, s + 2), (-s - 2, 0)],
+        "plus": [
+            (-2, -s),
+            (2, -s),
+            (2, -2),
+            (s, -2),
+            (s, 2),
+            (2, 2),
+            (2, s),
+            (-2, s),
+            (-2, 2),
+            (-s, 2),
+            (-s, -2),
+            (-2, -2),
+        ],
+    }
     look = f'fill="{colour}" fill-opacity="0.85" stroke="#fff" stroke-width="0.8"'
     if kind == "circle":
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{s}" {look}/>'
@@ -40,7 +63,7 @@ def ticks_of(low, high):
     """1, 2, 5, 10, ... within the range."""
     found = []
     for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1):
-        found += [m * 10.0 ** power for m in (1, 2, 5) if low <= m * 10.0 ** power <= high]
+        found += [m * 10.0**power for m in (1, 2, 5) if low <= m * 10.0**power <= high]
     return found
 
 
@@ -63,21 +86,48 @@ class Chart:
         right, foot = WIDTH - RIGHT, HEIGHT - BOTTOM
         self.parts.append(text(LEFT, 24, title, size=15, more='font-weight="600"'))
         for tick in ticks_of(self.low, self.high):
-            self.parts += [line(self.x(tick), TOP, self.x(tick), foot), text(self.x(tick), foot + 18, f"{tick:g}", "middle")]
+            self.parts += [
+                line(self.x(tick), TOP, self.x(tick), foot),
+                text(self.x(tick), foot + 18, f"{tick:g}", "middle"),
+            ]
         for percent in range(math.ceil(self.bottom * 5) * 20, math.floor(self.top * 100) + 1, 20):
             y = self.y(percent / 100)
             strong = percent in (0, 100)
-            self.parts += [line(LEFT, y, right, y, "#999" if strong else "#ddd", 1.2 if strong else 1, 'stroke-dasharray="5 4"' if strong else ""),
-                           text(LEFT - 8, y + 4, f"{percent} %", "end")]
-        self.parts += [text(right + 8, self.y(1) + 4, "dense 4x", size=11, colour="#666"), text(right + 8, self.y(0) + 4, "no feedforward", size=11, colour="#666"),
-                       text((LEFT + right) / 2, HEIGHT - 16, x_title, "middle", 13),
-                       text(16, (TOP + foot) / 2, "recovered share of what dense brings over none", "middle", 13, more=f'transform="rotate(-90 16 {(TOP + foot) / 2:.0f})"')]
+            self.parts += [
+                line(
+                    LEFT,
+                    y,
+                    right,
+                    y,
+                    "#999" if strong else "#ddd",
+                    1.2 if strong else 1,
+                    'stroke-dasharray="5 4"' if strong else "",
+                ),
+                text(LEFT - 8, y + 4, f"{percent} %", "end"),
+            ]
+        self.parts += [
+            text(right + 8, self.y(1) + 4, "dense 4x", size=11, colour="#666"),
+            text(right + 8, self.y(0) + 4, "no feedforward", size=11, colour="#666"),
+            text((LEFT + right) / 2, HEIGHT - 16, x_title, "middle", 13),
+            text(
+                16,
+                (TOP + foot) / 2,
+                "recovered share of what dense brings over none",
+                "middle",
+                13,
+                more=f'transform="rotate(-90 16 {(TOP + foot) / 2:.0f})"',
+            ),
+        ]
 
     def goal(self, limit, wanted, name):
         if not self.low < limit < self.high:
             return
         x, y = self.x(limit), self.y(wanted)
-        self.parts += [line(x, y, max(LEFT, x - 70), y, "#2a9d4a", 1.6), line(x, y, x, TOP, "#2a9d4a", 1.6), text(x - 6, y - 5, f"goal {name}", "end", 11, "#2a9d4a")]
+        self.parts += [
+            line(x, y, max(LEFT, x - 70), y, "#2a9d4a", 1.6),
+            line(x, y, x, TOP, "#2a9d4a", 1.6),
+            text(x - 6, y - 5, f"goal {name}", "end", 11, "#2a9d4a"),
+        ]
 
     def connect(self, points, colour, more=""):
         if len(points) > 1:
@@ -88,17 +138,32 @@ class Chart:
         for p in sorted(self.points, key=lambda p: list(STYLES).index(p["family"])):
             x, y, (_, colour, kind) = self.x(p["x"]), self.y(p["mean"]), STYLES[p["family"]]
             if p["spread"]:
-                self.parts.append(line(x, self.y(p["mean"] - p["spread"]), x, self.y(p["mean"] + p["spread"]), colour, 1.2))
-            self.parts.append(f"<g><title>{escape(p['name'])}: {100 * p['mean']:.1f} % at {p['x']:.4g}</title>{shape(kind, x, y, colour)}</g>")
+                self.parts.append(
+                    line(x, self.y(p["mean"] - p["spread"]), x, self.y(p["mean"] + p["spread"]), colour, 1.2)
+                )
+            self.parts.append(
+                f"<g><title>{escape(p['name'])}: {100 * p['mean']:.1f} % at {p['x']:.4g}</title>{shape(kind, x, y, colour)}</g>"
+            )
             self.taken.append((x - 6, y - 6, x + 6, y + 6))
 
     def label(self, p):
         """Beside the mark, where it covers nothing; left out where it would."""
         x, y, wide = self.x(p["x"]), self.y(p["mean"]), 5.6 * len(p["name"])
-        for dx, dy, anchor in [(9, -6, "start"), (-9, -6, "end"), (9, 14, "start"), (-9, 14, "end"), (9, 4, "start"), (-9, 4, "end")]:
+        for dx, dy, anchor in [
+            (9, -6, "start"),
+            (-9, -6, "end"),
+            (9, 14, "start"),
+            (-9, 14, "end"),
+            (9, 4, "start"),
+            (-9, 4, "end"),
+        ]:
             left = x + dx if anchor == "start" else x + dx - wide
             box = (left, y + dy - 9, left + wide, y + dy + 2)
-            if box[0] < LEFT or box[2] > WIDTH - RIGHT or any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in self.taken):
+            if (
+                box[0] < LEFT
+                or box[2] > WIDTH - RIGHT
+                or any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in self.taken)
+            ):
                 continue
             self.taken.append(box)
             self.parts.append(text(x + dx, y + dy, p["name"], anchor, 10, STYLES[p["family"]][1]))
@@ -112,8 +177,10 @@ class Chart:
                 y += 22
 
     def svg(self):
-        head = (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-                'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif">')
+        head = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+            'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif">'
+        )
         return "\n".join([head, f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>', *self.parts, "</svg>"]) + "\n"
 
 
@@ -144,12 +211,21 @@ def write(page, path):
     written = []
     by_neurons = [{**r, "x": r["active"]} for r in found if r["active"] > 0]
     if by_neurons:
-        path.write_text(draw(by_neurons, "Quality against what a token computes", "active neurons a layer and token, products of routing among them",
-                             [("a", 192, 0.95), ("b", 64, 0.80)]), encoding="utf-8")
+        path.write_text(
+            draw(
+                by_neurons,
+                "Quality against what a token computes",
+                "active neurons a layer and token, products of routing among them",
+                [("a", 192, 0.95), ("b", 64, 0.80)],
+            ),
+            encoding="utf-8",
+        )
         written.append(path)
     by_time = [{**r, "x": r["cpu"]} for r in found if r["cpu"]]
     if by_time:
         target = path.with_name(path.stem + "-cpu" + path.suffix)
-        target.write_text(draw(by_time, "Quality against CPU time", "microseconds a token, whole encoder"), encoding="utf-8")
+        target.write_text(
+            draw(by_time, "Quality against CPU time", "microseconds a token, whole encoder"), encoding="utf-8"
+        )
         written.append(target)
     return written

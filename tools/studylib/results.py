@@ -64,20 +64,28 @@ def rounded(value, digits=5):
 def routing_summary(line):
     """The last report on routing: sums of units over layers and levels, entropies by layer and level."""
     layers = [layer for layer in line.get("layers", []) if isinstance(layer, dict)]
-    total = {key: sum(sum(v for v in layer.get(key, []) if v is not None) for layer in layers)
-             for key in ("units", "dead", "unvisited", "fragmented")}
+    total = {
+        key: sum(sum(v for v in layer.get(key, []) if v is not None) for layer in layers)
+        for key in ("units", "dead", "unvisited", "fragmented")
+    }
     last = lambda key: [rounded(layer[key][-1], 4) for layer in layers if layer.get(key)]  # noqa: E731
-    return {"step": line.get("step"), **total, "usage_entropy_last_level": last("usage_entropy"),
-            "effective_batch_last_level": last("effective_batch"),
-            "decision_entropy": [rounded(layer["entropy"], 3) for layer in layers if layer.get("entropy")]}
+    return {
+        "step": line.get("step"),
+        **total,
+        "usage_entropy_last_level": last("usage_entropy"),
+        "effective_batch_last_level": last("effective_batch"),
+        "decision_entropy": [rounded(layer["entropy"], 3) for layer in layers if layer.get("entropy")],
+    }
 
 
 def steps_summary(log):
     steps = [line for line in log if line.get("event") == "step"]
     speeds = [line["tokens_per_second"] for line in steps[1:] or steps if line.get("tokens_per_second")]
-    return {"tokens_per_second": rounded(statistics.median(speeds)) if speeds else None,
-            "training_curve": [[line["step"], rounded(line.get("loss"))] for line in thinned(steps)],
-            "largest_gradient_norm": rounded(max((line.get("gradient_norm") or 0 for line in steps), default=None), 4)}
+    return {
+        "tokens_per_second": rounded(statistics.median(speeds)) if speeds else None,
+        "training_curve": [[line["step"], rounded(line.get("loss"))] for line in thinned(steps)],
+        "largest_gradient_norm": rounded(max((line.get("gradient_norm") or 0 for line in steps), default=None), 4),
+    }
 
 
 def summary_of_run(folder):
@@ -87,14 +95,21 @@ def summary_of_run(folder):
     end = next((line for line in reversed(log) if line.get("event") == "end"), {})
     routing = next((line for line in reversed(log) if line.get("event") == "routing"), None)
     last = next((line for line in reversed(log) if "tokens" in line), {})
-    summary = {"device": start.get("device"), "feed_forward": start.get("feed_forward"), "parameters": start.get("parameters"),
-               "data": start.get("data"),
-               "options": {k: v for k, v in start.get("options", {}).items() if k not in PLACES},
-               "steps": last.get("step"), "tokens": last.get("tokens"), "seconds": rounded(last.get("seconds")),
-               "validation_loss": end.get("validation_loss"),
-               "validation_curve": [[line["step"], rounded(line.get("loss"), 6)] for line in log
-                                    if line.get("event") == "validation"],
-               **steps_summary(log)}
+    summary = {
+        "device": start.get("device"),
+        "feed_forward": start.get("feed_forward"),
+        "parameters": start.get("parameters"),
+        "data": start.get("data"),
+        "options": {k: v for k, v in start.get("options", {}).items() if k not in PLACES},
+        "steps": last.get("step"),
+        "tokens": last.get("tokens"),
+        "seconds": rounded(last.get("seconds")),
+        "validation_loss": end.get("validation_loss"),
+        "validation_curve": [
+            [line["step"], rounded(line.get("loss"), 6)] for line in log if line.get("event") == "validation"
+        ],
+        **steps_summary(log),
+    }
     if routing:
         summary["routing"] = routing_summary(routing)
     for name in ("conversion.json", "training.json"):
@@ -109,9 +124,13 @@ def add_report(summary, path):
     report = read_json(path)
     if path.name == "conversion.json":
         healed = report.get("healed") or report.get("converted") or {}
-        summary.update(validation_loss=healed.get("loss"), feed_forward=report.get("feed_forward"),
-                       device=report.get("device"), conversion={k: report.get(k) for k in ("converted", "healed")},
-                       options={k: v for k, v in report.get("options", {}).items() if k not in PLACES})
+        summary.update(
+            validation_loss=healed.get("loss"),
+            feed_forward=report.get("feed_forward"),
+            device=report.get("device"),
+            conversion={k: report.get(k) for k in ("converted", "healed")},
+            options={k: v for k, v in report.get("options", {}).items() if k not in PLACES},
+        )
     elif "teacher" in report:
         summary["teacher_report"] = report["teacher"]
 
@@ -121,7 +140,7 @@ def is_number(value):
 
 
 def status_of(summary, exit_code):
-    """"ok", "failed" or "diverged"."""
+    """ "ok", "failed" or "diverged"."""
     loss = summary.get("validation_loss")
     if exit_code == 0 and is_number(loss):
         unigram = (summary.get("data") or {}).get("unigram_entropy")
@@ -145,9 +164,9 @@ def load_results(folder):
     for path in sorted(pathlib.Path(folder).glob("*.json")):
         value = read_json(path)
         if "row" not in value:
-            continue  # cpu.json, glue.json, decisions.json
+            continue  # cpu.json, glue.json
         for key in ("base", "seed", "rate", "status"):
             if key not in value:
-                raise StudyError(f"{path} lacks \"{key}\"; run the row again")
+                raise StudyError(f'{path} lacks "{key}"; run the row again')
         results.append(value)
     return results

@@ -15,10 +15,33 @@ CONFIGS = ROOT / "configs/study"
 OWN_KEYS = ("about", "verb", "teacher")
 
 # Defaults of grove-train that counting needs.
-DEFAULTS = {"feed_forward": "leaf_tree", "nonlinearity": "gelu", "intermediate": 1024, "trees": 1, "depth": 4, "two_sided": False,
-            "routing": "hard", "leaf_width": 32, "paths": 2, "decision_scale": 1, "gates": "renormalized", "experts": 32,
-            "expert_width": 32, "router": "softmax", "top_k": 2, "key_heads": 4, "sub_keys": 32, "key_width": 64,
-            "always_on": 0, "layers": 4, "width": 256, "length": 128, "batch": 64, "steps": 0, "layer_feed_forward": ""}
+DEFAULTS = {
+    "feed_forward": "leaf_tree",
+    "nonlinearity": "gelu",
+    "intermediate": 1024,
+    "trees": 1,
+    "depth": 4,
+    "two_sided": False,
+    "routing": "hard",
+    "leaf_width": 32,
+    "paths": 2,
+    "decision_scale": 1,
+    "gates": "renormalized",
+    "experts": 32,
+    "expert_width": 32,
+    "router": "softmax",
+    "top_k": 2,
+    "key_heads": 4,
+    "sub_keys": 32,
+    "key_width": 64,
+    "always_on": 0,
+    "layers": 4,
+    "width": 256,
+    "length": 128,
+    "batch": 64,
+    "steps": 0,
+    "layer_feed_forward": "",
+}
 
 
 class StudyError(Exception):
@@ -85,14 +108,16 @@ def flags(options):
 
 
 def parse_layers(text, count):
-    """"0-1: feed_forward=dense intermediate=512; 11: ..." -> {layer: options}."""
+    """ "0-1: feed_forward=dense intermediate=512; 11: ..." -> {layer: options}."""
     layers = {}
     for entry in filter(None, (part.strip() for part in text.split(";"))):
         numbers, _, words = entry.partition(":")
         options = {}
         for word in words.split():
             key, _, value = word.partition("=")
-            options[key] = int(value) if value.lstrip("-").isdigit() else {"true": True, "false": False}.get(value, value)
+            options[key] = (
+                int(value) if value.lstrip("-").isdigit() else {"true": True, "false": False}.get(value, value)
+            )
         for part in numbers.split(","):
             first, _, last = part.strip().partition("-")
             for layer in range(int(first), int(last or first) + 1):
@@ -115,10 +140,12 @@ def stored_neurons(layer):
         return 0
     if kind == "dense":
         return layer["intermediate"]
-    own = {"leaf_tree": lambda: layer["trees"] * (layer["leaf_width"] << layer["depth"]),
-           "neuron_tree": lambda: layer["trees"] * ((2 << layer["depth"]) - 1),
-           "moe": lambda: layer["experts"] * layer["expert_width"],
-           "product_key": lambda: layer["sub_keys"] ** 2}[kind]()
+    own = {
+        "leaf_tree": lambda: layer["trees"] * (layer["leaf_width"] << layer["depth"]),
+        "neuron_tree": lambda: layer["trees"] * ((2 << layer["depth"]) - 1),
+        "moe": lambda: layer["experts"] * layer["expert_width"],
+        "product_key": lambda: layer["sub_keys"] ** 2,
+    }[kind]()
     return own + layer["always_on"]
 
 
@@ -129,10 +156,12 @@ def computed_neurons(layer):
         return 0
     if kind == "dense":
         return layer["intermediate"]
-    own = {"leaf_tree": lambda: layer["trees"] * layer["paths"] * layer["leaf_width"],
-           "neuron_tree": lambda: layer["trees"] * (layer["depth"] + 1),
-           "moe": lambda: layer["top_k"] * layer["expert_width"],
-           "product_key": lambda: layer["key_heads"] * layer["top_k"]}[kind]()
+    own = {
+        "leaf_tree": lambda: layer["trees"] * layer["paths"] * layer["leaf_width"],
+        "neuron_tree": lambda: layer["trees"] * (layer["depth"] + 1),
+        "moe": lambda: layer["top_k"] * layer["expert_width"],
+        "product_key": lambda: layer["key_heads"] * layer["top_k"],
+    }[kind]()
     return own + layer["always_on"]
 
 
@@ -162,9 +191,13 @@ def converted_options(base, row):
     """The layer that `grove-train convert` makes of the teacher's dense one."""
     teacher = composed(base, load_row(row["teacher"]))
     leaves = row.get("leaves", 32)
-    return {**composed(base, {}), "feed_forward": "leaf_tree", "depth": leaves.bit_length() - 1,
-            "leaf_width": row.get("leaf_width", 0) or -(-teacher["intermediate"] // leaves),
-            "paths": row.get("paths", 0) or max(1, leaves // 4)}
+    return {
+        **composed(base, {}),
+        "feed_forward": "leaf_tree",
+        "depth": leaves.bit_length() - 1,
+        "leaf_width": row.get("leaf_width", 0) or -(-teacher["intermediate"] // leaves),
+        "paths": row.get("paths", 0) or max(1, leaves // 4),
+    }
 
 
 def model_options(base, row):
@@ -174,19 +207,25 @@ def model_options(base, row):
 
 def cost(options, decisions=None):
     """Mean over the layers: {"stored", "computed", "routing", "active"}. `decisions`: opened in one leaf tree, a number or
-    one a layer."""
+    one a layer (None where none is counted)."""
     layers = layer_list(options)
     opened = decisions if isinstance(decisions, list) else [decisions] * len(layers)
     computed = sum(map(computed_neurons, layers)) / len(layers)
     routing = sum(routing_products(layer, n) for layer, n in zip(layers, opened)) / len(layers)
-    return {"stored": sum(map(stored_neurons, layers)) / len(layers), "computed": computed, "routing": routing,
-            "active": computed + routing}
+    return {
+        "stored": sum(map(stored_neurons, layers)) / len(layers),
+        "computed": computed,
+        "routing": routing,
+        "active": computed + routing,
+    }
 
 
 def searches(options):
     """True where the number of decisions depends on the token: a leaf tree of several paths."""
-    return any(layer["feed_forward"] == "leaf_tree" and 1 < layer["paths"] < 1 << layer["depth"]
-               for layer in layer_list(options))
+    return any(
+        layer["feed_forward"] == "leaf_tree" and 1 < layer["paths"] < 1 << layer["depth"]
+        for layer in layer_list(options)
+    )
 
 
 def family(name, options):
@@ -195,4 +234,8 @@ def family(name, options):
     if made in ("distil", "convert", "mix"):
         return made
     kinds = {layer["feed_forward"] for layer in layer_list(options)} - {"none"}
-    return {"neuron_tree": "neuron", "leaf_tree": "leaf", "product_key": "keys"}.get(kind := kinds.pop(), kind) if kinds else "none"
+    return (
+        {"neuron_tree": "neuron", "leaf_tree": "leaf", "product_key": "keys"}.get(kind := kinds.pop(), kind)
+        if kinds
+        else "none"
+    )

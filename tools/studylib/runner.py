@@ -10,12 +10,21 @@ import statistics
 import subprocess
 import time
 
-from studylib import results, rows
+from studylib import decisions, results, rows
 from studylib.rows import StudyError
 
 # Tokens a second of one H100 for the base, where no result tells: a guess to plan with, never a figure of the study.
-GUESSED_SPEED = {"none": 5.0e6, "dense": 3.4e6, "neuron": 2.0e6, "leaf": 2.2e6, "moe": 2.4e6, "keys": 0.5e6, "mix": 2.2e6,
-                 "distil": 1.5e6, "convert": 1.0e6}
+GUESSED_SPEED = {
+    "none": 5.0e6,
+    "dense": 3.4e6,
+    "neuron": 2.0e6,
+    "leaf": 2.2e6,
+    "moe": 2.4e6,
+    "keys": 0.5e6,
+    "mix": 2.2e6,
+    "distil": 1.5e6,
+    "convert": 1.0e6,
+}
 GUESSED_OVERHEAD = 15.0  # seconds of a process besides its training
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "training.json", "conversion.json")
 
@@ -35,7 +44,7 @@ def plan(specs, base, default_rates, default_seeds, steps):
 
 
 def read_specs(text):
-    """"a,b,c", or "@FILE" with a line "ROW [RATES [SEEDS]]" each; "#" begins a comment."""
+    """ "a,b,c", or "@FILE" with a line "ROW [RATES [SEEDS]]" each; "#" begins a comment."""
     if not text.startswith("@"):
         return [(name.strip(), None, None) for name in text.split(",") if name.strip()]
     try:
@@ -51,7 +60,9 @@ def read_specs(text):
             rates = [float(w) for w in words[1].split(",")] if len(words) > 1 else None
             seeds = [int(w) for w in words[2].split(",")] if len(words) > 2 else None
         except ValueError:
-            raise StudyError(f"{text[1:]}:{number}: expected ROW [RATES [SEEDS]], as in: dense-64 1e-3,2e-3 1,2,3") from None
+            raise StudyError(
+                f"{text[1:]}:{number}: expected ROW [RATES [SEEDS]], as in: dense-64 1e-3,2e-3 1,2,3"
+            ) from None
         specs.append((words[0], rates, seeds))
     return specs
 
@@ -106,8 +117,10 @@ class Estimates:
     def seconds(self, item, base, row):
         kind = rows.family(item["row"], rows.model_options(base, row))
         alike = lambda r: r["base"] == item["base"] and r.get("concurrent") == self.concurrent  # noqa: E731
-        speed = self._median("tokens_per_second", [lambda r: alike(r) and r["row"] == item["row"],
-                                                   lambda r: alike(r) and r.get("family") == kind])
+        speed = self._median(
+            "tokens_per_second",
+            [lambda r: alike(r) and r["row"] == item["row"], lambda r: alike(r) and r.get("family") == kind],
+        )
         if speed is None:
             size = rows.composed(base, {})
             shape = (384 * 384 * 6) / (size["width"] ** 2 * size["layers"])
@@ -139,8 +152,10 @@ class Runner:
         """True if nothing failed."""
         rows_of = {item["row"]: rows.load_row(item["row"]) for item in items}  # a wrong name ends it here
         waiting = [item for item in items if not self.is_done(item)]
-        self.say(f"{len(items)} runs, {len(items) - len(waiting)} done before; {self.options.gpus} x {self.options.jobs} at a time, "
-                 f"{self.options.seconds:.0f} s")
+        self.say(
+            f"{len(items)} runs, {len(items) - len(waiting)} done before; {self.options.gpus} x {self.options.jobs} at a time, "
+            f"{self.options.seconds:.0f} s"
+        )
         slots = [(gpu, job) for job in range(self.options.jobs) for gpu in range(self.options.gpus)]
         try:
             while waiting or self.running:
@@ -190,17 +205,41 @@ class Runner:
         folder = self.work / item["name"]
         shutil.rmtree(folder, ignore_errors=True)
         self.work.mkdir(parents=True, exist_ok=True)
-        words = command(self.options.grove_train, item, self.base, row, self.options.data, folder, teacher,
-                        self.options.threads, self.options.device)
+        words = command(
+            self.options.grove_train,
+            item,
+            self.base,
+            row,
+            self.options.data,
+            folder,
+            teacher,
+            self.options.threads,
+            self.options.device,
+        )
         environment = dict(os.environ, GROVE_PROGRESS="off")
         if self.options.gpus > 1:
             environment["CUDA_VISIBLE_DEVICES"] = str(slot[0])
         errors = self.work / f"{item['name']}.stderr"
         with open(errors, "wb") as stream:
-            process = subprocess.Popen(words, cwd=rows.ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                       stderr=stream, env=environment)
-        self.running[slot] = {"item": item, "row": row, "process": process, "folder": folder, "errors": errors,
-                              "words": words, "begun": time.monotonic()}
+            process = subprocess.Popen(
+                words,
+                cwd=rows.ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stream,
+                env=environment,
+            )
+        searches = rows.searches(rows.model_options(self.base, row))
+        self.running[slot] = {
+            "count": self.options.count_decisions and searches,
+            "item": item,
+            "row": row,
+            "process": process,
+            "folder": folder,
+            "errors": errors,
+            "environment": environment,
+            "begun": time.monotonic(),
+        }
 
     def collect(self):
         for slot, job in list(self.running.items()):
@@ -212,9 +251,14 @@ class Runner:
                 job["process"].kill()
                 job["process"].wait()
                 stopped = True
+            if code == 0 and job.pop("count", False):
+                self.start_counting(job)
+                continue
             del self.running[slot]
             try:
-                if stopped:
+                if stopped and "trained" in job:
+                    self.finish(job, 0)  # trained, not counted
+                elif stopped:
                     self.counts["stopped"] += 1
                     self.say(f"{job['item']['name']}: stopped, the seconds were over; nothing is recorded")
                 else:
@@ -223,18 +267,52 @@ class Runner:
                 shutil.rmtree(job["folder"], ignore_errors=True)
                 job["errors"].unlink(missing_ok=True)
 
+    def start_counting(self, job):
+        """The job's second process. What it cannot count is modelled by the tables."""
+        job["trained"] = time.monotonic()
+        with open(job["errors"].with_suffix(".decisions"), "wb") as stream:
+            job["process"] = subprocess.Popen(
+                decisions.command(job["folder"], self.options.data),
+                cwd=rows.ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.DEVNULL,
+                env=job["environment"],
+            )
+
     def finish(self, job, code):
         item, row = job["item"], job["row"]
-        wall = time.monotonic() - job["begun"]
+        wall = job.get("trained", time.monotonic()) - job["begun"]
+        counted = job["errors"].with_suffix(".decisions")
+        opened = decisions.read_output(counted.read_text()) if counted.exists() else None
+        if "trained" in job:
+            counted.unlink(missing_ok=True)
+            code = 0
         summary = results.summary_of_run(job["folder"])
         status = results.status_of(summary, code)
         words = [str(w) for w in command("grove-train", item, self.base, row, "DATA", "OUTPUT")]
-        training = summary["tokens"] / summary["tokens_per_second"] if summary["tokens"] and summary["tokens_per_second"] else wall
-        result = {"name": item["name"], **{k: item[k] for k in ("row", "base", "rate", "seed")}, "status": status,
-                  "family": rows.family(item["row"], rows.model_options(self.base, row)),
-                  "about": row.get("about", ""), "command": shlex.join(words), "version": self.version, "commit": self.commit,
-                  "row_options": {k: v for k, v in row.items() if k != "about"}, "concurrent": self.options.jobs,
-                  "wall_seconds": round(wall, 2), "overhead_seconds": round(max(0.0, wall - training), 2), **summary}
+        training = (
+            summary["tokens"] / summary["tokens_per_second"]
+            if summary["tokens"] and summary["tokens_per_second"]
+            else wall
+        )
+        result = {
+            "name": item["name"],
+            **{k: item[k] for k in ("row", "base", "rate", "seed")},
+            "status": status,
+            "family": rows.family(item["row"], rows.model_options(self.base, row)),
+            "about": row.get("about", ""),
+            "command": shlex.join(words),
+            "version": self.version,
+            "commit": self.commit,
+            "row_options": {k: v for k, v in row.items() if k != "about"},
+            "concurrent": self.options.jobs,
+            "wall_seconds": round(wall, 2),
+            "overhead_seconds": round(max(0.0, wall - training), 2),
+            **summary,
+        }
+        if opened:
+            result["decisions"] = opened
         if status != "ok":
             result["exit_code"] = code
             result["error"] = last_words(job["errors"]) or f"validation loss {summary['validation_loss']}"
@@ -262,7 +340,9 @@ class Runner:
             self.say("not started: " + " ".join(item["name"] for item in waiting))
         lacking = {rows.load_row(item["row"]).get("teacher") for item in waiting} - {None}
         if lacking:
-            self.say(f"rows that are taught need --keep-models with the model of {', '.join(sorted(lacking))} of their seed")
+            self.say(
+                f"rows that are taught need --keep-models with the model of {', '.join(sorted(lacking))} of their seed"
+            )
 
 
 def line_of(result):

@@ -10,9 +10,17 @@ from studylib.analysis import mean_and_spread
 from studylib.results import load_results, rate_text
 from studylib.rows import StudyError, read_json
 
-FAMILIES = [("none", "Controls"), ("dense", "Controls"), ("neuron", "Neuron trees"), ("leaf", "Leaf trees"), ("mix", "Layers that differ"),
-            ("moe", "Mixtures of experts"), ("keys", "Product keys"), ("distil", "From the dense twin"),
-            ("convert", "From the dense twin")]
+FAMILIES = [
+    ("none", "Controls"),
+    ("dense", "Controls"),
+    ("neuron", "Neuron trees"),
+    ("leaf", "Leaf trees"),
+    ("mix", "Layers that differ"),
+    ("moe", "Mixtures of experts"),
+    ("keys", "Product keys"),
+    ("distil", "From the dense twin"),
+    ("convert", "From the dense twin"),
+]
 KNOWN_MARK = {"exact": "", "measured": "", "modelled": "≈ ", "assumed": "? "}
 GOALS = [("a", 192, 0.95), ("b", 64, 0.80)]
 NO_RUNS = "*No runs yet.*"
@@ -45,7 +53,6 @@ class Page:
 
     def __init__(self, setup, folder):
         self.setup = setup
-        self.measured = optional(folder / "decisions.json").get("runs", {})
         self.cpu = optional(folder / "cpu.json").get("rows", {})
         self.glue = optional(folder / "glue.json").get("rows", {})
         self.rows = {name: self.figures(name) for name in setup.row_names()}
@@ -57,10 +64,20 @@ class Page:
         if name in (analysis.NOTHING, analysis.REFERENCE):
             spread = None  # 0 % and 100 % by definition
         result = next(iter(best.values()))
-        return {"name": name, "family": result.get("family", "leaf"), "rate": self.setup.best_rate(name), "losses": self.setup.losses(name),
-                "recovered": recovered, "mean": mean, "spread": spread, "seeds": len(best), "speed": speed_of(best.values()),
-                "cpu": self.cpu.get(name, {}).get("microseconds_per_token"), "glue": self.glue_shares(name),
-                **analysis.row_cost(self.setup, name, self.measured)}
+        return {
+            "name": name,
+            "family": result.get("family", "leaf"),
+            "rate": self.setup.best_rate(name),
+            "losses": self.setup.losses(name),
+            "recovered": recovered,
+            "mean": mean,
+            "spread": spread,
+            "seeds": len(best),
+            "speed": speed_of(best.values()),
+            "cpu": self.cpu.get(name, {}).get("microseconds_per_token"),
+            "glue": self.glue_shares(name),
+            **analysis.row_cost(self.setup, name),
+        }
 
     def glue_shares(self, name):
         own, twin = self.glue.get(name), self.glue.get(analysis.REFERENCE)
@@ -97,8 +114,16 @@ def main_table(page):
     parts, titles = [], {}
     for figures in page.ordered():
         title = dict(FAMILIES).get(figures["family"], "Others")
-        line = [f"`{figures['name']}`", active_text(figures), number(figures["stored"]), rate_text(figures["rate"]), figures["seeds"],
-                loss_text(figures["losses"]), share(figures["mean"], figures["spread"]), figures["speed"]]
+        line = [
+            f"`{figures['name']}`",
+            active_text(figures),
+            number(figures["stored"]),
+            rate_text(figures["rate"]),
+            figures["seeds"],
+            loss_text(figures["losses"]),
+            share(figures["mean"], figures["spread"]),
+            figures["speed"],
+        ]
         line += [f"{figures['cpu']:.1f}" if figures["cpu"] else "–"] * cpu
         line += [" / ".join(f"{100 * s:.1f} %" for s in figures["glue"]) if figures["glue"] else "–"] * glue
         titles.setdefault(title, []).append(line)
@@ -113,7 +138,11 @@ def active_text(figures):
 
 
 def best_of(page, limit, families, more=lambda r: True):
-    found = [r for r in page.rows.values() if r["family"] in families and r["mean"] is not None and r["active"] <= limit + 0.5 and more(r)]
+    found = [
+        r
+        for r in page.rows.values()
+        if r["family"] in families and r["mean"] is not None and r["active"] <= limit + 0.5 and more(r)
+    ]
     return max(found, key=lambda r: r["mean"], default=None)
 
 
@@ -121,15 +150,33 @@ def goals_table(page):
     """Per goal: the best conditional layer within the limit, its controls and the best mixture."""
     lines = []
     for goal, limit, wanted in GOALS:
-        own = best_of(page, limit, ("leaf", "neuron", "mix", "distil", "convert"), lambda r: r["name"] not in ("distil-none", "distil-dense-192"))
+        own = best_of(
+            page,
+            limit,
+            ("leaf", "neuron", "mix", "distil", "convert"),
+            lambda r: r["name"] not in ("distil-none", "distil-dense-192"),
+        )
         moe, keys = best_of(page, limit, ("moe",)), best_of(page, limit, ("keys",))
         dense = page.rows.get(f"dense-{limit}")
         if own is None:
             continue
-        cells = [share(r["mean"], r["spread"]) + f" `{r['name']}`" if r and r["mean"] is not None else "–" for r in (own, dense, moe, keys)]
-        lines.append([f"({goal}) ≤ {limit}: ≥ {100 * wanted:.0f} %", *cells, "reached" if own["mean"] > wanted - 1e-9 else "not reached",
-                      difference(own, dense), difference(own, moe)])
-    return table(["goal", "best tree", "dense control", "best MoE", "best product keys", "share", "over dense", "over MoE"], lines)
+        cells = [
+            share(r["mean"], r["spread"]) + f" `{r['name']}`" if r and r["mean"] is not None else "–"
+            for r in (own, dense, moe, keys)
+        ]
+        lines.append(
+            [
+                f"({goal}) ≤ {limit}: ≥ {100 * wanted:.0f} %",
+                *cells,
+                "reached" if own["mean"] > wanted - 1e-9 else "not reached",
+                difference(own, dense),
+                difference(own, moe),
+            ]
+        )
+    return table(
+        ["goal", "best tree", "dense control", "best MoE", "best product keys", "share", "over dense", "over MoE"],
+        lines,
+    )
 
 
 def difference(own, other):
@@ -151,7 +198,9 @@ def rates_table(page):
         by_rate, seed = setup.sound[figures["name"]], setup.tuning_seed(figures["name"])
         if len(by_rate) < 2:
             continue
-        cells = [f"{by_rate[rate][seed]['validation_loss']:.4f}" if seed in by_rate.get(rate, {}) else "–" for rate in rates]
+        cells = [
+            f"{by_rate[rate][seed]['validation_loss']:.4f}" if seed in by_rate.get(rate, {}) else "–" for rate in rates
+        ]
         lines.append([f"`{figures['name']}`", seed, *cells])
     return table(["row", "seed", *map(rate_text, rates)], lines)
 
@@ -162,19 +211,30 @@ def variations_table(page):
     for figures in page.ordered():
         twin = twin_of(figures["name"], page.rows) if figures["family"] != "dense" else None
         if twin:
-            lines.append([f"`{twin}`", f"`{figures['name'][len(twin):]}`", share(page.rows[twin]["mean"]), share(figures["mean"]),
-                          difference(figures, page.rows[twin])])
+            lines.append(
+                [
+                    f"`{twin}`",
+                    f"`{figures['name'][len(twin):]}`",
+                    share(page.rows[twin]["mean"]),
+                    share(figures["mean"]),
+                    difference(figures, page.rows[twin]),
+                ]
+            )
     return table(["row", "with", "recovered without", "recovered with", "points"], sorted(lines))
 
 
 def twin_of(name, names):
-    """"leaf-7x16-4p-lazy" -> "leaf-7x16-4p", where that is a row."""
+    """ "leaf-7x16-4p-lazy" -> "leaf-7x16-4p", where that is a row."""
     parts = name.split("-")
     return next((twin for n in range(len(parts) - 1, 1, -1) if (twin := "-".join(parts[:n])) in names), None)
 
 
 def failures_table(results):
-    lines = [[f"`{r['name']}`", r["status"], (r.get("error") or "").replace("|", "/")] for r in results if r["status"] != "ok"]
+    lines = [
+        [f"`{r['name']}`", r["status"], (r.get("error") or "").replace("|", "/")]
+        for r in results
+        if r["status"] != "ok"
+    ]
     return table(["run", "what", "last word"], lines) if lines else "None."
 
 
@@ -198,8 +258,13 @@ def sections(results, folder):
     devices = sorted({r["device"] for r in setup.results if r.get("device")})
     commits = sorted({r["commit"] for r in setup.results if r.get("commit")})
     origin = f"{setup_title(key, setup)}. Devices: {', '.join(devices) or 'unknown'}. Commits: {', '.join(commits) or 'unknown'}."
-    return {**text, "goals": goals_table(page), "main": origin + "\n\n" + main_table(page), "variations": variations_table(page),
-            "rates": rates_table(page)}, page
+    return {
+        **text,
+        "goals": goals_table(page),
+        "main": origin + "\n\n" + main_table(page),
+        "variations": variations_table(page),
+        "rates": rates_table(page),
+    }, page
 
 
 def other_setups(setups, folder):
