@@ -13,18 +13,21 @@ class ForwardVerb : public Verb {
  public:
   ForwardVerb()
       : Verb({.name = "forward",
-              .summary = "Run a batch from a safetensors file (input_ids, attention_mask) and write logits and hidden",
+              .summary = "Run a batch of token ids from a safetensors file and write logits and hidden states",
               .example = "grove forward --model models/small-leaf-tree --input batch.safetensors --output "
                          "out.safetensors"}) {}
 
   void Declare(CLI::App& app) override {
     app.add_option("--model", model_, "Model directory")->required()->type_name("DIR");
-    app.add_option("--input", input_,
-                   "safetensors file with input_ids [batch, length] and, if there is padding, "
-                   "attention_mask of the same shape (1 token, 0 padding)")
+    app.add_option(
+           "--input", input_,
+           "safetensors file with input_ids [batch, length] and, if there is padding, "
+           "attention_mask (1 token, 0 padding) and token_type_ids (second text of a pair: 1) of the same shape")
         ->required()
         ->type_name("FILE");
-    app.add_option("--output", output_, "safetensors file to write: logits and hidden, fp32")
+    app.add_option(
+           "--output", output_,
+           "safetensors file to write: hidden, logits of the model's head, pooler_output of a BERT without one; fp32")
         ->required()
         ->type_name("FILE");
   }
@@ -34,9 +37,11 @@ class ForwardVerb : public Verb {
     GROVE_ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(model_, &pool, {.tokenizer = false}));
     GROVE_ASSIGN_OR_RETURN(const ForwardFileReport report, ForwardFile(model, input_, output_));
     if (common.json) {
-      PrintJson({{"output", output_}, {"tensors", {{"logits", report.logits}, {"hidden", report.hidden}}}});
+      PrintJson({{"output", output_}, {"tensors", report}});
     } else {
-      Print("{}: logits {}, hidden {}\n", output_, ShapeText(report.logits), ShapeText(report.hidden));
+      std::vector<std::string> tensors;
+      for (const auto& [name, shape] : report) tensors.push_back(name + " " + ShapeText(shape));
+      Print("{}: {}\n", output_, fmt::join(tensors, ", "));
     }
     return Ok{};
   }

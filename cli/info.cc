@@ -39,7 +39,9 @@ Json MachineInfo(const CommonOptions& common) {
 int64_t CountParameters(const SafetensorsFile& weights) {
   int64_t count = 0;
   for (const auto& [name, tensor] : weights.tensors()) {
-    if (name == "decoder.weight" || name.ends_with(".norm_factor")) continue;
+    const bool again =
+        name == "decoder.weight" || name.starts_with("cls.predictions.decoder.") || name == "vocab_projector.weight";
+    if (again || name.ends_with(".norm_factor") || name.ends_with("position_ids")) continue;
     int64_t size = 1;
     for (const int64_t extent : tensor.shape) size *= extent;
     count += size;

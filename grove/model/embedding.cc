@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "grove/io/bert_names.h"
 #include "grove/model/row_ops.h"
 
 namespace grove {
@@ -56,38 +57,60 @@ Embedding::Embedding() = default;
 Embedding::Embedding(Embedding&&) noexcept = default;
 Embedding::~Embedding() = default;
 
-Result<Embedding> Embedding::Load(const SafetensorsFile& file, const ModelConfig& config) {
-  const std::string prefix = "encoder.embedding.";
+namespace {
+
+struct Names {
+  std::string words, positions, types, norm;
+};
+
+Names NamesOf(const ModelConfig& config) {
+  if (config.crammed()) {
+    const std::string prefix = "encoder.embedding.";
+    return {prefix + "word_embedding.weight", prefix + "pos_embedding.embedding.weight", "", prefix + "norm"};
+  }
+  const auto name = [&](const char* of) { return BertEncoderName(config, std::string("embeddings.") + of); };
+  return {name("word_embeddings.weight"), name("position_embeddings.weight"), name("token_type_embeddings.weight"),
+          name("LayerNorm")};
+}
+
+}  // namespace
+
+Result<Embedding> Embedding::Load(const ParameterSource& source, const ModelConfig& config) {
+  const Names names = NamesOf(config);
   Embedding embedding;
   embedding.width_ = static_cast<size_t>(config.width);
-  GROVE_ASSIGN_OR_RETURN(embedding.words_,
-                         file.ReadFloats(prefix + "word_embedding.weight", {config.vocabulary, config.width}));
+  GROVE_ASSIGN_OR_RETURN(embedding.words_, source.Read(names.words, {config.vocabulary, config.width}));
   if (config.position == PositionKind::kLearned) {
-    GROVE_ASSIGN_OR_RETURN(AlignedArray<float> table, file.ReadFloats(prefix + "pos_embedding.embedding.weight",
-                                                                      {config.max_length, config.width}));
+    GROVE_ASSIGN_OR_RETURN(AlignedArray<float> table, source.Read(names.positions, {config.max_length, config.width}));
     embedding.positions_ = std::make_unique<Positions>(std::move(table));
   } else {
     float scale = 1;
     if (config.position == PositionKind::kScaledSinusoidal) {
       GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> factor,
-                             file.ReadFloats(prefix + "pos_embedding.scale_factor", {1}));
+                             source.Read("encoder.embedding.pos_embedding.scale_factor", {1}));
       scale = factor[0];
     }
     embedding.positions_ = std::make_unique<Positions>(embedding.width_, scale);
   }
+  if (config.token_types > 0) {
+    GROVE_ASSIGN_OR_RETURN(embedding.types_, source.Read(names.types, {config.token_types, config.width}));
+  }
   if (config.embedding_norm) {
-    GROVE_ASSIGN_OR_RETURN(embedding.norm_, LayerNorm::Load(file, prefix + "norm", config.width, config.norm_eps));
+    GROVE_ASSIGN_OR_RETURN(embedding.norm_, LayerNorm::Load(source, names.norm, config.width, config.norm_eps));
   }
   return embedding;
 }
 
-void Embedding::Forward(std::span<const int32_t> ids, size_t length, float* y, ThreadPool& pool) const {
+void Embedding::Forward(std::span<const int32_t> ids, std::span<const uint8_t> types, size_t length, float* y,
+                        ThreadPool& pool) const {
   const auto positions = positions_->AtLeast(length);
   pool.ParallelFor(ids.size(), 32, [&](size_t begin, size_t end) {
     for (size_t token = begin; token < end; ++token) {
       float* row = y + token * width_;
       std::copy_n(words_.data() + static_cast<size_t>(ids[token]) * width_, width_, row);
       AddInto(positions->data() + token % length * width_, width_, row);
+      const size_t type = types.empty() ? 0 : types[token];
+      if (types_.size() > 0) AddInto(types_.data() + type * width_, width_, row);
     }
     float* rows = y + begin * width_;
     if (norm_) norm_->ForwardHere(rows, end - begin, rows);

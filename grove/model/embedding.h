@@ -11,7 +11,7 @@
 #include "grove/base/result.h"
 #include "grove/base/thread_pool.h"
 #include "grove/io/model_config.h"
-#include "grove/io/safetensors.h"
+#include "grove/io/parameters.h"
 #include "grove/model/layer_norm.h"
 
 namespace grove {
@@ -19,15 +19,17 @@ namespace grove {
 // table [length, width] of Vaswani et al., arXiv 1706.03762, section 3.5: sines in even, cosines in odd columns.
 void SinusoidalPositions(size_t length, size_t width, float* table);
 
-// Word embedding + position, then LayerNorm if the model has one.
+// Word embedding + position + token type if the model has types, then LayerNorm if the model has one.
 class Embedding {
  public:
-  static Result<Embedding> Load(const SafetensorsFile& file, const ModelConfig& config);
+  static Result<Embedding> Load(const ParameterSource& source, const ModelConfig& config);
   Embedding(Embedding&&) noexcept;
   ~Embedding();
 
-  // ids [batch, length], each in the vocabulary; length at most the model's limit. y [batch, length, width].
-  void Forward(std::span<const int32_t> ids, size_t length, float* y, ThreadPool& pool) const;
+  // ids [batch, length], each in the vocabulary; types [batch, length], each one of the model's, or empty: all 0;
+  // length at most the model's limit. y [batch, length, width].
+  void Forward(std::span<const int32_t> ids, std::span<const uint8_t> types, size_t length, float* y,
+               ThreadPool& pool) const;
   const AlignedArray<float>& words() const { return words_; }  // [vocabulary, width]
 
  private:
@@ -36,6 +38,7 @@ class Embedding {
 
   size_t width_ = 0;
   AlignedArray<float> words_;
+  AlignedArray<float> types_;  // [token types, width], or empty
   std::unique_ptr<Positions> positions_;
   std::optional<LayerNorm> norm_;
 };

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// The crammedBERT encoder on raw buffers, fp32: embedding, then per layer x += attention(norm1(x)) and
-// x += feedforward(norm2(x)), then the final norm. Heads are in heads.h.
+// The encoder on raw buffers, fp32. crammedBERT: embedding, then per layer x += attention(norm1(x)) and
+// x += feedforward(norm2(x)), then the final norm. BERT and DistilBERT: embedding, then per layer
+// x = norm1(x + attention(x)) and x = norm2(x + feedforward(x)). Heads are in heads.h.
 //
 //   ThreadPool pool(DefaultThreads());
 //   GROVE_ASSIGN_OR_RETURN(ModelDirectory directory, ModelDirectory::Open("model"));
@@ -34,6 +35,8 @@ namespace grove {
 struct TokenBatch {
   std::span<const int32_t> ids;        // [batch, length]
   std::span<const uint8_t> mask = {};  // [batch, length]: 1 token, 0 padding; empty: all are tokens
+  // [batch, length]: first or second text of a pair, below the model's token_types; empty: all 0
+  std::span<const uint8_t> types = {};
   size_t batch = 0;
   size_t length = 0;
 };
@@ -42,6 +45,7 @@ class Encoder {
  public:
   // Copies the weights. `pool` must outlive the encoder.
   static Result<Encoder> Load(const ModelDirectory& directory, ThreadPool* pool);
+  static Result<Encoder> Load(const ParameterSource& source, const ModelConfig& config, ThreadPool* pool);
 
   const ModelConfig& config() const { return config_; }
   ThreadPool& pool() const { return *pool_; }
@@ -62,8 +66,10 @@ class Encoder {
 
   Encoder(ModelConfig config, ThreadPool* pool, Embedding embedding)
       : config_(std::move(config)), pool_(pool), embedding_(std::move(embedding)) {}
-  static Result<Layer> LoadLayer(const SafetensorsFile& file, int64_t index, const ModelConfig& config,
+  static Result<Layer> LoadLayer(const ParameterSource& source, int64_t index, const ModelConfig& config,
                                  const ThreadPool& pool);
+  void RunLayer(const Layer& layer, const TokenBatch& batch, float* hidden, float* normed, float* mixed,
+                float* qkv) const;
   Status Check(const TokenBatch& batch) const;
 
   ModelConfig config_;

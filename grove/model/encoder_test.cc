@@ -71,13 +71,17 @@ class EncoderTest : public testing::Test {
     PlainModel::Rows plain_logits;
     if (config.head.kind == HeadKind::kMaskedLm) {
       logits = AlignedArray<float>(batch * length * static_cast<size_t>(config.vocabulary));
-      MaskedLmHead::Load(directory, encoder).value().Forward(hidden.data(), batch * length, logits.data(), pool_);
+      MaskedLmHead::Load(FileParameters(directory.weights, directory.config), encoder)
+          .value()
+          .Forward(hidden.data(), batch * length, logits.data(), pool_);
       for (const auto& rows : expected) {
         for (auto& row : plain.MaskedLmLogits(rows)) plain_logits.push_back(row);
       }
     } else {
       logits = AlignedArray<float>(batch * static_cast<size_t>(config.head.labels));
-      ClassificationHead::Load(directory, pool_).value().Forward(hidden.data(), batch, length, logits.data(), pool_);
+      ClassificationHead::Load(FileParameters(directory.weights, config), config, pool_)
+          .value()
+          .Forward(hidden.data(), batch, length, logits.data(), pool_);
       for (const auto& rows : expected) plain_logits.push_back(plain.Classify(rows));
     }
     for (size_t r = 0; r < plain_logits.size(); ++r) {
@@ -196,7 +200,9 @@ TEST_F(EncoderTest, StoredDecoderIsUsed) {
   const Encoder encoder = Encoder::Load(directory, &pool_).value();
   const std::vector<float> hidden(20, 1.0f);
   std::vector<float> logits(40, 1.0f);
-  MaskedLmHead::Load(directory, encoder).value().Forward(hidden.data(), 1, logits.data(), pool_);
+  MaskedLmHead::Load(FileParameters(directory.weights, directory.config), encoder)
+      .value()
+      .Forward(hidden.data(), 1, logits.data(), pool_);
   EXPECT_EQ(logits, std::vector<float>(40, 0.0f));
 }
 

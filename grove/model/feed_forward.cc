@@ -25,10 +25,10 @@ constexpr Kind kKinds[] = {
 
 }  // namespace
 
-FeedForwardResult LoadFeedForward(const SafetensorsFile& file, const std::string& prefix,
+FeedForwardResult LoadFeedForward(const ParameterSource& parameters, const FeedForwardNames& names,
                                   const FeedForwardConfig& config, int64_t width, int64_t layer,
                                   const ThreadPool& pool) {
-  const FeedForwardSource source{file, prefix, config, width, layer, pool};
+  const FeedForwardSource source{parameters, names, config, width, layer, pool};
   for (const Kind& entry : kKinds) {
     if (entry.kind != config.kind) continue;
     GROVE_ASSIGN_OR_RETURN(std::unique_ptr<FeedForward> loaded, entry.load(source));

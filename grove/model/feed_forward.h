@@ -12,7 +12,8 @@
 #include "grove/base/result.h"
 #include "grove/base/thread_pool.h"
 #include "grove/io/model_config.h"
-#include "grove/io/safetensors.h"
+#include "grove/io/parameters.h"
+#include "grove/model/layer_parameters.h"
 
 namespace grove {
 
@@ -24,8 +25,8 @@ class FeedForward {
   virtual void Forward(const float* x, const int32_t* ids, size_t tokens, float* y, ThreadPool& pool) const = 0;
 };
 
-// Reads the tensors "<prefix>..." of the model's layer number `layer`. `config` may be of any kind but kNone.
-Result<std::unique_ptr<FeedForward>> LoadFeedForward(const SafetensorsFile& file, const std::string& prefix,
+// Reads the tensors of those names, of the model's layer number `layer`. `config` may be of any kind but kNone.
+Result<std::unique_ptr<FeedForward>> LoadFeedForward(const ParameterSource& parameters, const FeedForwardNames& names,
                                                      const FeedForwardConfig& config, int64_t width, int64_t layer,
                                                      const ThreadPool& pool);
 

@@ -77,8 +77,16 @@ FeedForwardResult LoadDense(const FeedForwardSource& source) {
   const FeedForwardConfig& config = source.config;
   const bool glu = config.nonlinearity == NonLinearity::kGeluGlu;
   const int64_t width = source.width, neurons = glu ? config.intermediate / 2 : config.intermediate;
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> in, source.Read("dense_in.weight", {config.intermediate, width}));
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> out, source.Read("dense_out.weight", {width, neurons}));
+  const FeedForwardNames& names = source.names;
+  const ParameterSource& read = source.parameters;
+  AlignedArray<float> in_bias, out_bias;
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> in,
+                         read.Read(names.dense_in + ".weight", {config.intermediate, width}));
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> out, read.Read(names.dense_out + ".weight", {width, neurons}));
+  if (names.dense_bias) {
+    GROVE_ASSIGN_OR_RETURN(in_bias, read.Read(names.dense_in + ".bias", {config.intermediate}));
+    GROVE_ASSIGN_OR_RETURN(out_bias, read.Read(names.dense_out + ".bias", {width}));
+  }
   const DenseShape value_shape{.in = static_cast<size_t>(width),
                                .out = static_cast<size_t>(neurons),
                                .activation = glu ? DenseActivation::kNone : InActivation(config)};
@@ -86,12 +94,13 @@ FeedForwardResult LoadDense(const FeedForwardSource& source) {
   if (glu) {
     DenseShape gate_shape = value_shape;
     gate_shape.activation = DenseActivation::kGelu;
-    gate.emplace(gate_shape, in.data() + neurons * width, nullptr, source.pool);
+    gate.emplace(gate_shape, in.data() + neurons * width, names.dense_bias ? in_bias.data() + neurons : nullptr,
+                 source.pool);
   }
   const DenseShape out_shape{.in = static_cast<size_t>(neurons), .out = static_cast<size_t>(width)};
-  return {std::make_unique<DenseFeedForward>(DenseProduct(value_shape, in.data(), nullptr, source.pool),
+  return {std::make_unique<DenseFeedForward>(DenseProduct(value_shape, in.data(), in_bias.data(), source.pool),
                                              std::move(gate),
-                                             DenseProduct(out_shape, out.data(), nullptr, source.pool))};
+                                             DenseProduct(out_shape, out.data(), out_bias.data(), source.pool))};
 }
 
 FeedForwardResult LoadAlwaysOn(const FeedForwardSource& source, std::unique_ptr<FeedForward> layer) {

@@ -19,8 +19,8 @@ using FeedForwardResult = Result<std::unique_ptr<FeedForward>>;
 
 // Where a layer comes from.
 struct FeedForwardSource {
-  const SafetensorsFile& file;
-  const std::string& prefix;
+  const ParameterSource& parameters;
+  const FeedForwardNames& names;
   const FeedForwardConfig& config;
   int64_t width;
   int64_t layer;  // its number in the model
@@ -28,7 +28,7 @@ struct FeedForwardSource {
 
   // The tensor "<prefix><name>" of exactly this shape.
   Result<AlignedArray<float>> Read(const std::string& name, const Shape& shape) const {
-    return file.ReadFloats(prefix + name, shape);
+    return parameters.Read(names.prefix + name, shape);
   }
 };
 

@@ -27,7 +27,7 @@ struct Parts {
 
 Result<Parts> PartsOf(const LoadedModel& model) {
   if (!model.masked_lm) {
-    return Error(ErrorCode::kUnsupported, model.path + " is a classifier; fill masks with a masked-LM model");
+    return Error(ErrorCode::kUnsupported, model.path + " has no masked-LM head; fill masks with a masked-LM model");
   }
   GROVE_CHECK(model.tokenizer.has_value());
   if (!model.tokenizer->mask_id()) {
@@ -129,8 +129,9 @@ Status FillBatch(const Parts& parts, std::span<const Encoding> encodings, std::s
       if (own[t] == parts.mask_id) places.push_back({indices[b], t, b * length + t});
     }
   }
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> hidden,
-                         parts.model.encoder.Forward({ids, mask, indices.size(), length}));
+  GROVE_ASSIGN_OR_RETURN(
+      const AlignedArray<float> hidden,
+      parts.model.encoder.Forward({.ids = ids, .mask = mask, .batch = indices.size(), .length = length}));
   return FillPlaces(parts, encodings, places, hidden, top, filled);
 }
 

@@ -2,6 +2,7 @@
 // Copyright 2026 The Grove Authors.
 #include "grove/model/forward_file.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -11,7 +12,8 @@ namespace {
 
 struct Inputs {
   std::vector<int32_t> ids;
-  std::vector<uint8_t> mask;  // empty: none given
+  std::vector<uint8_t> mask = {};   // empty: none given
+  std::vector<uint8_t> types = {};  // empty: none given
   int64_t batch = 0, length = 0;
 };
 
@@ -55,14 +57,15 @@ Result<Inputs> ReadInputs(const SafetensorsFile& file, const ModelConfig& config
                          "at most " +
                          std::to_string(config.max_length) + "; shorten the sequences");
   }
-  Inputs inputs{{ids.begin(), ids.end()}, {}, shape[0], shape[1]};
+  Inputs inputs{.ids = {ids.begin(), ids.end()}, .batch = shape[0], .length = shape[1]};
   if (file.Has("attention_mask")) {
     GROVE_ASSIGN_OR_RETURN(const std::vector<int64_t> mask, ReadValues(file, "attention_mask", 2, shape));
     inputs.mask.assign(mask.begin(), mask.end());
   }
   if (file.Has("token_type_ids")) {
-    const Result<std::vector<int64_t>> types = ReadValues(file, "token_type_ids", 1, shape);
-    if (!types.ok()) return types.error();
+    const int64_t limit = std::max<int64_t>(config.token_types, 1);
+    GROVE_ASSIGN_OR_RETURN(const std::vector<int64_t> types, ReadValues(file, "token_type_ids", limit, shape));
+    inputs.types.assign(types.begin(), types.end());
   }
   return inputs;
 }
@@ -90,28 +93,22 @@ Result<ForwardFileReport> ForwardFile(const LoadedModel& model, const std::strin
   const ModelConfig& config = model.config();
   GROVE_ASSIGN_OR_RETURN(const Inputs inputs, ReadInputs(file, config));
   GROVE_RETURN_IF_ERROR(CheckSize(file, inputs, config));
-  const auto batch = static_cast<size_t>(inputs.batch), length = static_cast<size_t>(inputs.length);
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> hidden,
-                         model.encoder.Forward({inputs.ids, inputs.mask, batch, length}));
-  ForwardFileReport report{{inputs.batch, inputs.length, config.width}, {}};
-  AlignedArray<float> logits;
-  ThreadPool& pool = model.encoder.pool();
-  if (model.masked_lm) {
-    report.logits = {inputs.batch, inputs.length, config.vocabulary};
-    logits = AlignedArray<float>(batch * length * static_cast<size_t>(config.vocabulary));
-    model.masked_lm->Forward(hidden.data(), batch * length, logits.data(), pool);
-  } else if (model.token_classifier) {
-    report.logits = {inputs.batch, inputs.length, config.head.labels};
-    logits = AlignedArray<float>(batch * length * static_cast<size_t>(config.head.labels));
-    model.token_classifier->Forward(hidden.data(), batch * length, logits.data(), pool);
-  } else {
-    report.logits = {inputs.batch, config.head.labels};
-    logits = AlignedArray<float>(batch * static_cast<size_t>(config.head.labels));
-    model.classifier->Forward(hidden.data(), batch, length, logits.data(), pool);
+  GROVE_ASSIGN_OR_RETURN(const ModelOutput run, RunModel(model, {.ids = inputs.ids,
+                                                                 .mask = inputs.mask,
+                                                                 .types = inputs.types,
+                                                                 .batch = static_cast<size_t>(inputs.batch),
+                                                                 .length = static_cast<size_t>(inputs.length)}));
+  ForwardFileReport report = {{"hidden", {inputs.batch, inputs.length, config.width}}};
+  TensorMap tensors = {{"hidden", ViewOf(run.hidden.span(), report["hidden"])}};
+  if (run.logits.size() > 0) {
+    report["logits"] = LogitsShape(config, inputs.batch, inputs.length);
+    tensors["logits"] = ViewOf(run.logits.span(), report["logits"]);
   }
-  GROVE_RETURN_IF_ERROR(WriteSafetensors(
-      output, {{"hidden", ViewOf(hidden.span(), report.hidden)}, {"logits", ViewOf(logits.span(), report.logits)}},
-      {}));
+  if (model.pooler) {
+    report["pooler_output"] = {inputs.batch, config.width};
+    tensors["pooler_output"] = ViewOf(run.pooled.span(), report["pooler_output"]);
+  }
+  GROVE_RETURN_IF_ERROR(WriteSafetensors(output, tensors, {}));
   return report;
 }
 

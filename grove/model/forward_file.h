@@ -5,13 +5,15 @@
 //
 //   input    input_ids [batch, length] (I64, I32 or U8), at least one token
 //            attention_mask [batch, length], 0 or 1; optional: all tokens count
-//            token_type_ids [batch, length]; optional. crammedBERT has no token types: anything but 0 is refused
-//            instead of being dropped silently
+//            token_type_ids [batch, length]; optional. Models without token types refuse anything but 0 instead of
+//            dropping it silently
 //            other tensors are ignored
 //   output   hidden [batch, length, width] F32
-//            logits [batch, length, vocabulary] F32, or [batch, labels] for a classifier
+//            logits [batch, length, vocabulary] F32, or [batch, labels] or [batch, length, labels] for a classifier
+//            pooler_output [batch, width] F32 of a BERT without a head that stores its pooler
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "grove/base/result.h"
@@ -20,9 +22,8 @@
 
 namespace grove {
 
-struct ForwardFileReport {
-  Shape hidden, logits;
-};
+// The tensors written and their shapes.
+using ForwardFileReport = std::map<std::string, Shape>;
 
 // Writes `output` atomically; an error leaves it as it was.
 Result<ForwardFileReport> ForwardFile(const LoadedModel& model, const std::string& input, const std::string& output);

@@ -54,8 +54,8 @@ TEST_F(ForwardFileTest, WritesHiddenAndLogitsOfAMaskedLm) {
   WriteInput({1, 2, 3, 4, 5, 6}, {2, 3}, {1, 1, 1, 1, 1, 0}, {0, 0, 0, 0, 0, 0});
   const Result<ForwardFileReport> report = ForwardFile(model, input_, output_);
   ASSERT_TRUE(report.ok()) << report.error().message();
-  EXPECT_EQ(report.value().hidden, (Shape{2, 3, 20}));
-  EXPECT_EQ(report.value().logits, (Shape{2, 3, 40}));
+  EXPECT_EQ(report.value().at("hidden"), (Shape{2, 3, 20}));
+  EXPECT_EQ(report.value().at("logits"), (Shape{2, 3, 40}));
   const SafetensorsFile output = SafetensorsFile::Open(output_).value();
   const AlignedArray<float> hidden = output.ReadFloats("hidden", {2, 3, 20}).value();
   const AlignedArray<float> logits = output.ReadFloats("logits", {2, 3, 40}).value();
@@ -73,7 +73,7 @@ TEST_F(ForwardFileTest, WritesOneRowOfLogitsPerSequenceForAClassifier) {
   config.head = {.kind = HeadKind::kSequenceClassification, .labels = 3, .pooler_width = 8};
   const LoadedModel model = Load(config);
   WriteInput({1, 2, 3, 4}, {4, 1});
-  EXPECT_EQ(ForwardFile(model, input_, output_).value().logits, (Shape{4, 3}));
+  EXPECT_EQ(ForwardFile(model, input_, output_).value().at("logits"), (Shape{4, 3}));
 }
 
 TEST_F(ForwardFileTest, NamesWhatIsWrongAndWritesNothing) {

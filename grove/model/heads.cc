@@ -4,29 +4,73 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <utility>
 
 #include "grove/base/check.h"
+#include "grove/io/bert_names.h"
 #include "grove/model/row_ops.h"
 
 namespace grove {
 
-Result<MaskedLmHead> MaskedLmHead::Load(const ModelDirectory& directory, const Encoder& encoder) {
-  const ModelConfig& config = directory.config;
+namespace {
+
+// The linear layer "<name>.weight" and "<name>.bias".
+Result<DenseProduct> ReadLinear(const ParameterSource& source, const std::string& name, int64_t in, int64_t out,
+                                const ThreadPool& pool, DenseActivation activation = DenseActivation::kNone) {
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> weight, source.Read(name + ".weight", {out, in}));
+  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> bias, source.Read(name + ".bias", {out}));
+  const DenseShape shape{.in = static_cast<size_t>(in), .out = static_cast<size_t>(out), .activation = activation};
+  return DenseProduct(shape, weight.data(), bias.data(), pool);
+}
+
+// Parameters of the masked-LM head; empty: there is none.
+struct MaskedLmNames {
+  std::string transform, norm, decoder, bias;
+};
+
+MaskedLmNames MaskedLmNamesOf(const ModelConfig& config) {
+  switch (config.family) {
+    case ModelFamily::kBert:
+      return {"cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm", "", "cls.predictions.bias"};
+    case ModelFamily::kCrammedBert:
+      return {"", "", "decoder.weight", config.head.decoder_bias ? "decoder.bias" : ""};
+    case ModelFamily::kDistilBert:
+      return {"vocab_transform", "vocab_layer_norm", "", "vocab_projector.bias"};
+  }
+  GROVE_CHECK(false);
+}
+
+}  // namespace
+
+Result<MaskedLmHead> MaskedLmHead::Load(const ParameterSource& source, const Encoder& encoder) {
+  const ModelConfig& config = encoder.config();
+  const MaskedLmNames names = MaskedLmNamesOf(config);
   const DenseShape shape{.in = static_cast<size_t>(config.width), .out = static_cast<size_t>(config.vocabulary)};
   AlignedArray<float> own, bias;
-  if (directory.weights.Has("decoder.weight")) {
-    GROVE_ASSIGN_OR_RETURN(own, directory.weights.ReadFloats("decoder.weight", {config.vocabulary, config.width}));
+  if (!names.decoder.empty() && source.Has(names.decoder)) {
+    GROVE_ASSIGN_OR_RETURN(own, source.Read(names.decoder, {config.vocabulary, config.width}));
   }
-  if (config.head.decoder_bias) {
-    GROVE_ASSIGN_OR_RETURN(bias, directory.weights.ReadFloats("decoder.bias", {config.vocabulary}));
+  if (!names.bias.empty()) {
+    GROVE_ASSIGN_OR_RETURN(bias, source.Read(names.bias, {config.vocabulary}));
   }
   const float* weights = own.data() != nullptr ? own.data() : encoder.word_embedding().data();
-  return MaskedLmHead(DenseProduct(shape, weights, bias.data(), encoder.pool()));
+  MaskedLmHead head(DenseProduct(shape, weights, bias.data(), encoder.pool()));
+  if (names.transform.empty()) return head;
+  const bool relu = config.feed_forward.nonlinearity == NonLinearity::kRelu;
+  GROVE_ASSIGN_OR_RETURN(head.transform_,
+                         ReadLinear(source, names.transform, config.width, config.width, encoder.pool(),
+                                    relu ? DenseActivation::kRelu : DenseActivation::kGelu));
+  GROVE_ASSIGN_OR_RETURN(head.norm_, LayerNorm::Load(source, names.norm, config.width, config.norm_eps));
+  return head;
 }
 
 void MaskedLmHead::Forward(const float* hidden, size_t rows, float* logits, ThreadPool& pool) const {
-  decoder_.Forward(hidden, rows, logits, pool);
+  if (!transform_) return decoder_.Forward(hidden, rows, logits, pool);
+  AlignedArray<float> changed(rows * transform_->shape().out);
+  transform_->Forward(hidden, rows, changed.data(), pool);
+  norm_->Forward(changed.data(), rows, changed.data(), pool);
+  decoder_.Forward(changed.data(), rows, logits, pool);
 }
 
 namespace {
@@ -58,37 +102,35 @@ void Pool(PoolerKind kind, const float* hidden, size_t batch, size_t length, siz
   for (size_t b = 0; b < batch; ++b) PoolSequence(kind, hidden + b * length * width, length, width, pooled + b * width);
 }
 
-Result<ClassificationHead> ClassificationHead::Load(const ModelDirectory& directory, const ThreadPool& pool) {
-  const ModelConfig& config = directory.config;
+Result<FirstTokenPooler> FirstTokenPooler::Load(const ParameterSource& source, const ModelConfig& config,
+                                                const ThreadPool& pool) {
+  const std::string name = BertEncoderName(config, "pooler.dense");
+  GROVE_ASSIGN_OR_RETURN(DenseProduct dense, ReadLinear(source, name, config.width, config.width, pool));
+  return FirstTokenPooler(std::move(dense));
+}
+
+void FirstTokenPooler::Forward(const float* hidden, size_t batch, size_t length, float* pooled,
+                               ThreadPool& pool) const {
+  const size_t width = dense_.shape().in;
+  AlignedArray<float> first(batch * width);
+  Pool(PoolerKind::kFirstToken, hidden, batch, length, width, first.data());
+  dense_.Forward(first.data(), batch, pooled, pool);
+  for (size_t i = 0; i < first.size(); ++i) pooled[i] = std::tanh(pooled[i]);
+}
+
+Result<ClassificationHead> ClassificationHead::Load(const ParameterSource& source, const ModelConfig& config,
+                                                    const ThreadPool& pool) {
   const HeadConfig& head = config.head;
-  const auto pooled = static_cast<size_t>(head.pooler_width);
+  const std::string dense_name = config.crammed()                            ? "pooler.dense"
+                                 : config.family == ModelFamily::kDistilBert ? "pre_classifier"
+                                                                             : BertEncoderName(config, "pooler.dense");
   std::optional<DenseProduct> dense;
   if (head.pooler_dense) {
-    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> weight,
-                           directory.weights.ReadFloats("pooler.dense.weight", {head.pooler_width, config.width}));
-    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> bias,
-                           directory.weights.ReadFloats("pooler.dense.bias", {head.pooler_width}));
-    const DenseShape shape{.in = static_cast<size_t>(config.width), .out = pooled};
-    dense.emplace(shape, weight.data(), bias.data(), pool);
+    GROVE_ASSIGN_OR_RETURN(dense, ReadLinear(source, dense_name, config.width, head.pooler_width, pool));
   }
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> weight,
-                         directory.weights.ReadFloats("head.weight", {head.labels, head.pooler_width}));
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> bias, directory.weights.ReadFloats("head.bias", {head.labels}));
-  const DenseShape shape{.in = pooled, .out = static_cast<size_t>(head.labels)};
-  return ClassificationHead(head.pooler, std::move(dense), DenseProduct(shape, weight.data(), bias.data(), pool));
-}
-
-Result<TokenClassificationHead> TokenClassificationHead::Load(const ModelDirectory& directory, const ThreadPool& pool) {
-  const int64_t width = directory.config.width, labels = directory.config.head.labels;
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> weight,
-                         directory.weights.ReadFloats("head.weight", {labels, width}));
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> bias, directory.weights.ReadFloats("head.bias", {labels}));
-  const DenseShape shape{.in = static_cast<size_t>(width), .out = static_cast<size_t>(labels)};
-  return TokenClassificationHead(DenseProduct(shape, weight.data(), bias.data(), pool));
-}
-
-void TokenClassificationHead::Forward(const float* hidden, size_t rows, float* logits, ThreadPool& pool) const {
-  linear_.Forward(hidden, rows, logits, pool);
+  GROVE_ASSIGN_OR_RETURN(DenseProduct linear, ReadLinear(source, config.crammed() ? "head" : "classifier",
+                                                         head.pooler_width, head.labels, pool));
+  return ClassificationHead(config, std::move(dense), std::move(linear));
 }
 
 void ClassificationHead::Forward(const float* hidden, size_t batch, size_t length, float* logits,
@@ -101,8 +143,19 @@ void ClassificationHead::Forward(const float* hidden, size_t batch, size_t lengt
     dense_->Forward(pooled.data(), batch, activated.data(), pool);
     pooled = std::move(activated);
   }
-  for (size_t i = 0; i < pooled.size(); ++i) pooled[i] = std::tanh(pooled[i]);
+  for (float& value : pooled.span()) value = relu_ ? std::max(value, 0.0f) : std::tanh(value);
   linear_.Forward(pooled.data(), batch, logits, pool);
+}
+
+Result<TokenClassificationHead> TokenClassificationHead::Load(const ParameterSource& source, const ModelConfig& config,
+                                                              const ThreadPool& pool) {
+  GROVE_ASSIGN_OR_RETURN(DenseProduct linear, ReadLinear(source, config.crammed() ? "head" : "classifier", config.width,
+                                                         config.head.labels, pool));
+  return TokenClassificationHead(std::move(linear));
+}
+
+void TokenClassificationHead::Forward(const float* hidden, size_t rows, float* logits, ThreadPool& pool) const {
+  linear_.Forward(hidden, rows, logits, pool);
 }
 
 }  // namespace grove

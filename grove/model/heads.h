@@ -6,38 +6,61 @@
 
 #include "grove/base/aligned.h"
 #include "grove/base/result.h"
-#include "grove/io/model_directory.h"
+#include "grove/io/model_config.h"
+#include "grove/io/parameters.h"
 #include "grove/model/dense_product.h"
 #include "grove/model/encoder.h"
+#include "grove/model/layer_norm.h"
 
 namespace grove {
 
-// Scores of all words for a hidden vector. The decoder is the word embedding unless the model stores its own.
+// Scores of all words for a hidden vector: logits = W norm(act(T hidden)) + b, where crammedBERT has neither transform
+// T nor norm. The decoder W is the word embedding unless the model stores its own.
 class MaskedLmHead {
  public:
-  static Result<MaskedLmHead> Load(const ModelDirectory& directory, const Encoder& encoder);
+  static Result<MaskedLmHead> Load(const ParameterSource& source, const Encoder& encoder);
   // hidden [rows, width] -> logits [rows, vocabulary]
   void Forward(const float* hidden, size_t rows, float* logits, ThreadPool& pool) const;
 
  private:
   explicit MaskedLmHead(DenseProduct decoder) : decoder_(std::move(decoder)) {}
+  std::optional<DenseProduct> transform_;
+  std::optional<LayerNorm> norm_;  // with the transform
   DenseProduct decoder_;
 };
 
 // hidden [batch, length, width] -> pooled [batch, width]. Padding counts, as in the reference. length > 0.
 void Pool(PoolerKind kind, const float* hidden, size_t batch, size_t length, size_t width, float* pooled);
 
-// Scores of the classes of a sequence: pool, dense + tanh, linear.
+// The pooler of a BERT without a head: tanh(dense(first token)).
+class FirstTokenPooler {
+ public:
+  static Result<FirstTokenPooler> Load(const ParameterSource& source, const ModelConfig& config,
+                                       const ThreadPool& pool);
+  // hidden [batch, length, width] -> pooled [batch, width]
+  void Forward(const float* hidden, size_t batch, size_t length, float* pooled, ThreadPool& pool) const;
+
+ private:
+  explicit FirstTokenPooler(DenseProduct dense) : dense_(std::move(dense)) {}
+  DenseProduct dense_;
+};
+
+// Scores of the classes of a sequence: pool, dense, tanh (DistilBERT: ReLU), linear.
 class ClassificationHead {
  public:
-  static Result<ClassificationHead> Load(const ModelDirectory& directory, const ThreadPool& pool);
+  static Result<ClassificationHead> Load(const ParameterSource& source, const ModelConfig& config,
+                                         const ThreadPool& pool);
   // hidden [batch, length, width] -> logits [batch, labels]
   void Forward(const float* hidden, size_t batch, size_t length, float* logits, ThreadPool& pool) const;
 
  private:
-  ClassificationHead(PoolerKind pooler, std::optional<DenseProduct> dense, DenseProduct linear)
-      : pooler_(pooler), dense_(std::move(dense)), linear_(std::move(linear)) {}
+  ClassificationHead(const ModelConfig& config, std::optional<DenseProduct> dense, DenseProduct linear)
+      : pooler_(config.head.pooler),
+        relu_(config.family == ModelFamily::kDistilBert),
+        dense_(std::move(dense)),
+        linear_(std::move(linear)) {}
   PoolerKind pooler_;
+  bool relu_;
   std::optional<DenseProduct> dense_;
   DenseProduct linear_;
 };
@@ -45,7 +68,8 @@ class ClassificationHead {
 // Scores of the classes of every token: one linear layer.
 class TokenClassificationHead {
  public:
-  static Result<TokenClassificationHead> Load(const ModelDirectory& directory, const ThreadPool& pool);
+  static Result<TokenClassificationHead> Load(const ParameterSource& source, const ModelConfig& config,
+                                              const ThreadPool& pool);
   // hidden [rows, width] -> logits [rows, labels]
   void Forward(const float* hidden, size_t rows, float* logits, ThreadPool& pool) const;
 

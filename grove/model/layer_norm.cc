@@ -8,10 +8,10 @@
 
 namespace grove {
 
-Result<LayerNorm> LayerNorm::Load(const SafetensorsFile& file, const std::string& prefix, int64_t width, double eps) {
+Result<LayerNorm> LayerNorm::Load(const ParameterSource& source, const std::string& prefix, int64_t width, double eps) {
   LayerNorm norm;
-  GROVE_ASSIGN_OR_RETURN(norm.weight_, file.ReadFloats(prefix + ".weight", {width}));
-  GROVE_ASSIGN_OR_RETURN(norm.bias_, file.ReadFloats(prefix + ".bias", {width}));
+  GROVE_ASSIGN_OR_RETURN(norm.weight_, source.Read(prefix + ".weight", {width}));
+  GROVE_ASSIGN_OR_RETURN(norm.bias_, source.Read(prefix + ".bias", {width}));
   norm.eps_ = static_cast<float>(eps);
   return norm;
 }

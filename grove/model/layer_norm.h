@@ -7,7 +7,7 @@
 #include "grove/base/aligned.h"
 #include "grove/base/result.h"
 #include "grove/base/thread_pool.h"
-#include "grove/io/safetensors.h"
+#include "grove/io/parameters.h"
 
 namespace grove {
 
@@ -15,7 +15,7 @@ namespace grove {
 class LayerNorm {
  public:
   // Reads "<prefix>.weight" and "<prefix>.bias".
-  static Result<LayerNorm> Load(const SafetensorsFile& file, const std::string& prefix, int64_t width, double eps);
+  static Result<LayerNorm> Load(const ParameterSource& source, const std::string& prefix, int64_t width, double eps);
 
   // x [rows, width] -> y [rows, width]; y may be x.
   void Forward(const float* x, size_t rows, float* y, ThreadPool& pool) const;

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "grove/base/check.h"
+
 namespace grove {
 namespace {
 
@@ -24,6 +26,30 @@ Result<Tokenizer> LoadTokenizer(const ModelDirectory& directory) {
   return tokenizer;
 }
 
+Status LoadHead(const ParameterSource& source, const ThreadPool& pool, LoadedModel& model) {
+  const ModelConfig& config = model.config();
+  switch (config.head.kind) {
+    case HeadKind::kMaskedLm: {
+      GROVE_ASSIGN_OR_RETURN(model.masked_lm, MaskedLmHead::Load(source, model.encoder));
+      return Ok{};
+    }
+    case HeadKind::kNone: {
+      if (config.family != ModelFamily::kBert || !config.head.pooler_dense) return Ok{};
+      GROVE_ASSIGN_OR_RETURN(model.pooler, FirstTokenPooler::Load(source, config, pool));
+      return Ok{};
+    }
+    case HeadKind::kSequenceClassification: {
+      GROVE_ASSIGN_OR_RETURN(model.classifier, ClassificationHead::Load(source, config, pool));
+      return Ok{};
+    }
+    case HeadKind::kTokenClassification: {
+      GROVE_ASSIGN_OR_RETURN(model.token_classifier, TokenClassificationHead::Load(source, config, pool));
+      return Ok{};
+    }
+  }
+  GROVE_CHECK(false);
+}
+
 }  // namespace
 
 Result<LoadedModel> LoadModel(const std::string& path, ThreadPool* pool, const LoadOptions& options) {
@@ -33,23 +59,46 @@ Result<LoadedModel> LoadModel(const std::string& path, ThreadPool* pool, const L
     GROVE_ASSIGN_OR_RETURN(tokenizer, LoadTokenizer(directory));
   }
   GROVE_ASSIGN_OR_RETURN(Encoder encoder, Encoder::Load(directory, pool));
-  LoadedModel model{path, std::move(tokenizer), std::move(encoder), {}, {}, {}};
-  switch (directory.config.head.kind) {
-    case HeadKind::kSequenceClassification: {
-      GROVE_ASSIGN_OR_RETURN(model.classifier, ClassificationHead::Load(directory, *pool));
-      break;
-    }
-    case HeadKind::kTokenClassification: {
-      GROVE_ASSIGN_OR_RETURN(model.token_classifier, TokenClassificationHead::Load(directory, *pool));
-      break;
-    }
-    case HeadKind::kMaskedLm:
-    case HeadKind::kNone: {
-      GROVE_ASSIGN_OR_RETURN(model.masked_lm, MaskedLmHead::Load(directory, model.encoder));
-      break;
-    }
-  }
+  LoadedModel model{.path = path, .tokenizer = std::move(tokenizer), .encoder = std::move(encoder)};
+  GROVE_RETURN_IF_ERROR(LoadHead(FileParameters(directory.weights, directory.config), *pool, model));
   return model;
+}
+
+Shape LogitsShape(const ModelConfig& config, int64_t batch, int64_t length) {
+  switch (config.head.kind) {
+    case HeadKind::kMaskedLm:
+      return {batch, length, config.vocabulary};
+    case HeadKind::kNone:
+      return {};
+    case HeadKind::kSequenceClassification:
+      return {batch, config.head.labels};
+    case HeadKind::kTokenClassification:
+      return {batch, length, config.head.labels};
+  }
+  GROVE_CHECK(false);
+}
+
+Result<ModelOutput> RunModel(const LoadedModel& model, const TokenBatch& batch) {
+  ModelOutput output;
+  GROVE_ASSIGN_OR_RETURN(output.hidden, model.encoder.Forward(batch));
+  size_t size = model.config().head.kind == HeadKind::kNone ? 0 : 1;
+  for (const int64_t extent :
+       LogitsShape(model.config(), static_cast<int64_t>(batch.batch), static_cast<int64_t>(batch.length))) {
+    size *= static_cast<size_t>(extent);
+  }
+  output.logits = AlignedArray<float>(size);
+  ThreadPool& pool = model.encoder.pool();
+  const float* hidden = output.hidden.data();
+  const size_t tokens = batch.batch * batch.length;
+  if (tokens == 0) return output;
+  if (model.masked_lm) model.masked_lm->Forward(hidden, tokens, output.logits.data(), pool);
+  if (model.token_classifier) model.token_classifier->Forward(hidden, tokens, output.logits.data(), pool);
+  if (model.classifier) model.classifier->Forward(hidden, batch.batch, batch.length, output.logits.data(), pool);
+  if (model.pooler) {
+    output.pooled = AlignedArray<float>(batch.batch * static_cast<size_t>(model.config().width));
+    model.pooler->Forward(hidden, batch.batch, batch.length, output.pooled.data(), pool);
+  }
+  return output;
 }
 
 }  // namespace grove

@@ -23,9 +23,10 @@ struct LoadedModel {
   std::string path;
   std::optional<Tokenizer> tokenizer;  // where LoadOptions asks for it
   Encoder encoder;
-  std::optional<MaskedLmHead> masked_lm;  // exactly one of the three heads
-  std::optional<ClassificationHead> classifier;
-  std::optional<TokenClassificationHead> token_classifier;
+  std::optional<MaskedLmHead> masked_lm = {};  // at most one of the four heads
+  std::optional<ClassificationHead> classifier = {};
+  std::optional<TokenClassificationHead> token_classifier = {};
+  std::optional<FirstTokenPooler> pooler = {};  // of a BERT without a head, if it is stored
 
   const ModelConfig& config() const { return encoder.config(); }
 };
@@ -36,5 +37,18 @@ struct LoadOptions {
 
 // `pool` must outlive the model.
 Result<LoadedModel> LoadModel(const std::string& path, ThreadPool* pool, const LoadOptions& options);
+
+struct ModelOutput {
+  AlignedArray<float> hidden;  // [batch, length, width]
+  AlignedArray<float> logits;  // as LogitsShape() says, empty without a head
+  AlignedArray<float> pooled;  // [batch, width], where the model has `pooler`
+};
+
+// [batch, length, vocabulary] of a masked LM, [batch, labels] or [batch, length, labels] of a classifier, [] without a
+// head.
+Shape LogitsShape(const ModelConfig& config, int64_t batch, int64_t length);
+
+// Encoder and head. Values at padding have no meaning. The errors are those of Encoder::Forward().
+Result<ModelOutput> RunModel(const LoadedModel& model, const TokenBatch& batch);
 
 }  // namespace grove

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// Whole models against the outputs of the paper's PyTorch classes.
+// Whole models against the outputs of the paper's PyTorch classes and of Hugging Face Transformers: 1e-4 absolute, at
+// positions that the mask shows.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,8 +12,7 @@
 #include <vector>
 
 #include "grove/io/model_directory.h"
-#include "grove/model/encoder.h"
-#include "grove/model/heads.h"
+#include "grove/model/model.h"
 #include "tests/fixtures.h"
 
 namespace grove {
@@ -20,46 +20,37 @@ namespace {
 
 constexpr float kTolerance = 1e-4f;
 
-struct Outputs {
-  AlignedArray<float> hidden;  // [batch, length, width]
-  AlignedArray<float> logits;  // [batch, length, vocabulary] or [batch, labels]
-};
-
 // The inputs of an io.safetensors.
 struct Inputs {
   std::vector<int32_t> ids;
-  std::vector<uint8_t> mask;
+  std::vector<uint8_t> mask, types;
   size_t batch = 0, length = 0;
+
+  TokenBatch Batch(bool masked) const {
+    return {.ids = ids,
+            .mask = masked ? std::span<const uint8_t>(mask) : std::span<const uint8_t>(),
+            .types = types,
+            .batch = batch,
+            .length = length};
+  }
 };
 
 Inputs ReadInputs(const SafetensorsFile& io) {
   Shape shape;
   const std::vector<int64_t> ids = io.ReadIntegers("input_ids", &shape).value();
   const std::vector<int64_t> mask = io.ReadIntegers("attention_mask", nullptr).value();
-  return {{ids.begin(), ids.end()},
-          {mask.begin(), mask.end()},
-          static_cast<size_t>(shape.at(0)),
-          static_cast<size_t>(shape.at(1))};
+  std::vector<int64_t> types;
+  if (io.Has("token_type_ids")) types = io.ReadIntegers("token_type_ids", nullptr).value();
+  return {.ids = {ids.begin(), ids.end()},
+          .mask = {mask.begin(), mask.end()},
+          .types = {types.begin(), types.end()},
+          .batch = static_cast<size_t>(shape.at(0)),
+          .length = static_cast<size_t>(shape.at(1))};
 }
 
-Outputs RunModel(const ModelDirectory& directory, const Inputs& inputs, bool masked, size_t threads) {
+ModelOutput RunFolder(const std::string& folder, const TokenBatch& batch, size_t threads) {
   ThreadPool pool(threads);
-  const Encoder encoder = Encoder::Load(directory, &pool).value();
-  const TokenBatch batch{.ids = inputs.ids,
-                         .mask = masked ? std::span<const uint8_t>(inputs.mask) : std::span<const uint8_t>(),
-                         .batch = inputs.batch,
-                         .length = inputs.length};
-  Outputs outputs{encoder.Forward(batch).value(), {}};
-  if (directory.config.head.kind == HeadKind::kMaskedLm) {
-    outputs.logits = AlignedArray<float>(inputs.ids.size() * static_cast<size_t>(directory.config.vocabulary));
-    const MaskedLmHead head = MaskedLmHead::Load(directory, encoder).value();
-    head.Forward(outputs.hidden.data(), inputs.ids.size(), outputs.logits.data(), pool);
-  } else {
-    outputs.logits = AlignedArray<float>(inputs.batch * static_cast<size_t>(directory.config.head.labels));
-    const ClassificationHead head = ClassificationHead::Load(directory, pool).value();
-    head.Forward(outputs.hidden.data(), inputs.batch, inputs.length, outputs.logits.data(), pool);
-  }
-  return outputs;
+  return RunModel(LoadModel(folder, &pool, {.tokenizer = false}).value(), batch).value();
 }
 
 // Compares tensor `name` of the file, if it has it. Rows where `mask` (if not null) is 0 are not compared.
@@ -84,34 +75,61 @@ bool Same(const AlignedArray<float>& a, const AlignedArray<float>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
-class ModelFixture : public testing::TestWithParam<std::string> {};
+class ModelFixture : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    GROVE_FIXTURE_OR_SKIP(GetParam());
+    const Result<ModelDirectory> opened = ModelDirectory::Open(GetParam());
+    ASSERT_TRUE(opened.ok()) << opened.error().message();
+    config_ = opened.value().config;
+    io_.emplace(SafetensorsFile::Open(GetParam() + "/io.safetensors").value());
+    inputs_ = ReadInputs(*io_);
+  }
 
-TEST_P(ModelFixture, AgreesWithTheReference) {
-  GROVE_FIXTURE_OR_SKIP(GetParam());
-  const Result<ModelDirectory> opened = ModelDirectory::Open(GetParam());
-  ASSERT_TRUE(opened.ok()) << opened.error().message();
-  const ModelDirectory& directory = opened.value();
-  const SafetensorsFile io = SafetensorsFile::Open(GetParam() + "/io.safetensors").value();
-  const Inputs inputs = ReadInputs(io);
-  const bool per_token = directory.config.head.kind == HeadKind::kMaskedLm;
+  // Any number of threads gives the same.
+  ModelOutput RunOnThreads(bool masked) {
+    ModelOutput first = RunFolder(GetParam(), inputs_.Batch(masked), 1);
+    for (const size_t threads : {2, 3}) {
+      const ModelOutput other = RunFolder(GetParam(), inputs_.Batch(masked), threads);
+      EXPECT_TRUE(Same(other.hidden, first.hidden)) << threads << " threads";
+      EXPECT_TRUE(Same(other.logits, first.logits)) << threads << " threads";
+      EXPECT_TRUE(Same(other.pooled, first.pooled)) << threads << " threads";
+    }
+    return first;
+  }
+
+  // Of scores: those of tokens are compared where the mask shows them, those of sequences all.
+  const std::vector<uint8_t>* LogitsMask() const {
+    return config_.head.kind == HeadKind::kSequenceClassification ? nullptr : &inputs_.mask;
+  }
+
+  ModelConfig config_;
+  std::optional<SafetensorsFile> io_;
+  Inputs inputs_;
+};
+
+using CrammedFixture = ModelFixture;
+TEST_P(CrammedFixture, AgreesWithTheReference) {
   for (const bool masked : {false, true}) {
     const std::string suffix = masked ? "" : "_nomask";
-    std::optional<Outputs> one_thread;
-    for (const size_t threads : {1, 2, 3}) {
-      Outputs outputs = RunModel(directory, inputs, masked, threads);
-      if (one_thread) {
-        EXPECT_TRUE(Same(outputs.hidden, one_thread->hidden)) << threads << " threads";
-        EXPECT_TRUE(Same(outputs.logits, one_thread->logits)) << threads << " threads";
-        continue;
-      }
-      Compare(io, "hidden" + suffix, outputs.hidden, masked ? &inputs.mask : nullptr);
-      EXPECT_TRUE(Compare(io, "logits" + suffix, outputs.logits, masked && per_token ? &inputs.mask : nullptr));
-      one_thread = std::move(outputs);
-    }
+    const ModelOutput output = RunOnThreads(masked);
+    Compare(*io_, "hidden" + suffix, output.hidden, masked ? &inputs_.mask : nullptr);
+    EXPECT_TRUE(Compare(*io_, "logits" + suffix, output.logits, masked ? LogitsMask() : nullptr));
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Crammed, ModelFixture, testing::ValuesIn(test::FixtureFiles("crammed", "", "")),
+using HuggingFaceFixture = ModelFixture;
+TEST_P(HuggingFaceFixture, AgreesWithTransformers) {
+  const ModelOutput output = RunOnThreads(true);
+  const bool hidden = Compare(*io_, "last_hidden_state", output.hidden, &inputs_.mask);
+  const bool logits = Compare(*io_, "logits", output.logits, LogitsMask());
+  EXPECT_TRUE(hidden || logits);
+  Compare(*io_, "pooler_output", output.pooled, nullptr);
+}
+
+INSTANTIATE_TEST_SUITE_P(Crammed, CrammedFixture, testing::ValuesIn(test::FixtureFiles("crammed", "", "")),
+                         test::FixtureName);
+INSTANTIATE_TEST_SUITE_P(HuggingFace, HuggingFaceFixture, testing::ValuesIn(test::FixtureFiles("hf", "", "")),
                          test::FixtureName);
 
 }  // namespace

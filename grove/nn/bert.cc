@@ -5,29 +5,13 @@
 #include <cmath>
 
 #include "grove/base/check.h"
+#include "grove/io/bert_names.h"
 #include "grove/nn/dropout.h"
 
 namespace grove::nn {
 namespace {
 
 using torch::nn::Module;
-
-// Names in a block of both families.
-struct LayerNames {
-  const char *query, *key, *value, *attention_out, *attention_norm, *in, *out, *tree, *norm;
-};
-constexpr LayerNames kBertNames = {"attention.self.query",
-                                   "attention.self.key",
-                                   "attention.self.value",
-                                   "attention.output.dense",
-                                   "attention.output.LayerNorm",
-                                   "intermediate.dense",
-                                   "output.dense",
-                                   "feed_forward",
-                                   "output.LayerNorm"};
-constexpr LayerNames kDistilBertNames = {"attention.q_lin",  "attention.k_lin", "attention.v_lin", "attention.out_lin",
-                                         "sa_layer_norm",    "ffn.lin1",        "ffn.lin2",        "ffn",
-                                         "output_layer_norm"};
 
 // The child of that name, a plain module if there is none yet.
 std::shared_ptr<Module> Folder(Module& root, const std::string& name) {
@@ -92,7 +76,7 @@ class BertLayer final : public Module {
         hidden_dropout_(config.hidden_dropout),
         attention_dropout_(config.attention_dropout),
         drop_attended_(config.family == ModelFamily::kBert) {
-    const LayerNames& names = config.family == ModelFamily::kBert ? kBertNames : kDistilBertNames;
+    const BertLayerNames& names = BertLayerNamesOf(config.family);
     const auto square = [&](const char* name) {
       return RegisterAt(*this, name, WithBias(config, config.width, config.width));
     };
@@ -153,18 +137,13 @@ class BertLayer final : public Module {
 
 Bert::~Bert() = default;
 
-std::string Bert::Base(const std::string& name) const {
-  if (config_.head.kind == HeadKind::kNone) return name;
-  return (config_.family == ModelFamily::kBert ? "bert." : "distilbert.") + name;
-}
+std::string Bert::Base(const std::string& name) const { return BertEncoderName(config_, name); }
 
 Bert::Bert(const ModelConfig& config, const ModuleOptions& options) : config_(config) {
   GROVE_CHECK(!config.crammed());
   MakeEmbedding();
-  const char* folder = config.family == ModelFamily::kBert ? "encoder.layer." : "transformer.layer.";
   for (int64_t i = 0; i < config.layers; ++i) {
-    layers_.push_back(
-        RegisterAt(*this, Base(folder + std::to_string(i)), std::make_shared<BertLayer>(config, i, options)));
+    layers_.push_back(RegisterAt(*this, BertLayerPrefix(config, i), std::make_shared<BertLayer>(config, i, options)));
   }
   MakeHead();
 }
@@ -257,27 +236,6 @@ std::vector<std::shared_ptr<FeedForward>> Bert::FeedForwards() const {
   std::vector<std::shared_ptr<FeedForward>> all;
   for (const auto& layer : layers_) all.push_back(layer->feed_forward());
   return all;
-}
-
-std::string StoredBertName(const SafetensorsFile& file, const std::string& name) {
-  const auto without_prefix = [](const std::string& text) {
-    for (const char* prefix : {"bert.", "distilbert."}) {
-      if (text.starts_with(prefix)) return text.substr(std::string(prefix).size());
-    }
-    return text;
-  };
-  const auto older = [](const std::string& text) {
-    for (const auto& [now, then] :
-         {std::pair{"LayerNorm.weight", "LayerNorm.gamma"}, std::pair{"LayerNorm.bias", "LayerNorm.beta"}}) {
-      if (text.ends_with(now)) return text.substr(0, text.size() - std::string(now).size()) + then;
-    }
-    return text;
-  };
-  for (const std::string& form : {name, older(name), without_prefix(name), older(without_prefix(name)), "bert." + name,
-                                  older("bert." + name), "distilbert." + name}) {
-    if (file.Has(form)) return form;
-  }
-  return name;
 }
 
 }  // namespace grove::nn

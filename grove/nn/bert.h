@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "grove/io/safetensors.h"
+#include "grove/io/bert_names.h"
 #include "grove/nn/text_model.h"
 
 namespace grove::nn {
@@ -49,8 +49,6 @@ class Bert final : public TextModel {
   torch::Tensor decoder_bias_;             // masked LM
 };
 
-// The name under which `file` holds parameter `name`: checkpoints of BERT's first years say gamma and beta for a norm's
-// weight and bias, and an encoder stored without a head lacks the prefix "bert.".
-std::string StoredBertName(const SafetensorsFile& file, const std::string& name);
+using grove::StoredBertName;
 
 }  // namespace grove::nn
