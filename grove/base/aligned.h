@@ -2,7 +2,11 @@
 // Copyright 2026 The Grove Authors.
 //
 // Owned arrays whose first element starts a cache line (64 bytes), so that vector loads of a row never straddle lines.
+// Large ones ask for huge pages: tree layers read scattered rows of weights, and with small pages almost each of them
+// would miss the translation buffer.
 #pragma once
+
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdlib>
@@ -15,6 +19,7 @@
 namespace grove {
 
 inline constexpr size_t kCacheLineBytes = 64;
+inline constexpr size_t kHugePageBytes = size_t{2} << 20;
 
 // Rounds `n` elements of T up to whole cache lines.
 template <class T>
@@ -32,7 +37,11 @@ class AlignedArray {
   AlignedArray() = default;
   explicit AlignedArray(size_t size) : size_(size) {
     if (size == 0) return;
-    data_.reset(static_cast<T*>(::operator new (size * sizeof(T), std::align_val_t{kCacheLineBytes})));
+    const size_t bytes = size * sizeof(T);
+    const bool huge = bytes >= 2 * kHugePageBytes;
+    const std::align_val_t alignment{huge ? kHugePageBytes : kCacheLineBytes};
+    data_ = {static_cast<T*>(::operator new(bytes, alignment)), Free{alignment}};
+    if (huge) static_cast<void>(madvise(data_.get(), bytes, MADV_HUGEPAGE));  // a hint: small pages work too
     std::uninitialized_value_construct_n(data_.get(), size);
   }
 
@@ -46,7 +55,8 @@ class AlignedArray {
 
  private:
   struct Free {
-    void operator()(T* p) const { ::operator delete (static_cast<void*>(p), std::align_val_t{kCacheLineBytes}); }
+    std::align_val_t alignment{kCacheLineBytes};
+    void operator()(T* p) const { ::operator delete(static_cast<void*>(p), alignment); }
   };
   std::unique_ptr<T, Free> data_;
   size_t size_ = 0;

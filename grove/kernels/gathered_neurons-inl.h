@@ -44,12 +44,14 @@ HWY_INLINE void SumColumns(const float* const* rows, const float* scales, size_t
   for (size_t v = 0; v < kVecs; ++v) hn::StoreU(sum[v], d, y + column + v * lanes);
 }
 
-HWY_INLINE void SumRows(const float* const* rows, const float* scales, size_t count, size_t size, float* y) {
+// Columns begin ... end - 1, both multiples of 16.
+HWY_INLINE void SumRows(const float* const* rows, const float* scales, size_t count, size_t begin, size_t end,
+                        float* y) {
   constexpr size_t kVecs = 8;
   const size_t lanes = hn::Lanes(FloatTag());
-  size_t column = 0;
-  for (; column + kVecs * lanes <= size; column += kVecs * lanes) SumColumns<kVecs>(rows, scales, count, column, y);
-  for (; column < size; column += lanes) SumColumns<1>(rows, scales, count, column, y);
+  size_t column = begin;
+  for (; column + kVecs * lanes <= end; column += kVecs * lanes) SumColumns<kVecs>(rows, scales, count, column, y);
+  for (; column < end; column += lanes) SumColumns<1>(rows, scales, count, column, y);
 }
 
 // From the logits of a token's neurons to its output; keeps its arrays from token to token.
@@ -65,17 +67,25 @@ class NeuronOutputs {
 
   // logits [stride of per_token]; gates may be null.
   HWY_INLINE void Sum(const uint32_t* chosen, const float* logits, const float* gates, float* y) {
+    Prepare(chosen, logits, gates);
+    SumRange(0, neurons_.row(), y);
+  }
+
+  HWY_INLINE void SumRange(size_t begin, size_t end, float* y) const {
+    SumRows(rows_.data(), scales_.data(), rows_.size(), begin, end, y);
+  }
+
+  HWY_INLINE void Prepare(const uint32_t* chosen, const float* logits, const float* gates) {
     const NeuronsShape& shape = neurons_.shape();
     ActivateRow(shape.activation, logits, values_.data(), stride_);
     if (shape.two_sided) ActivateNegatedRow(shape.activation, logits, values_.data() + stride_, stride_);
-    for (size_t s = 0; s < count_; ++s) {
-      rows_[s] = neurons_.out(chosen[s]);
-      scales_[s] = gates ? gates[s] * values_[s] : values_[s];
+    for (size_t s = 0, i = 0; s < count_; ++s) {
+      rows_[i] = neurons_.out(chosen[s]);
+      scales_[i++] = gates ? gates[s] * values_[s] : values_[s];
       if (!shape.two_sided) continue;
-      rows_[count_ + s] = neurons_.out_left(chosen[s]);
-      scales_[count_ + s] = gates ? gates[s] * values_[stride_ + s] : values_[stride_ + s];
+      rows_[i] = neurons_.out_left(chosen[s]);
+      scales_[i++] = gates ? gates[s] * values_[stride_ + s] : values_[stride_ + s];
     }
-    SumRows(rows_.data(), scales_.data(), rows_.size(), neurons_.row(), y);
   }
 
  private:

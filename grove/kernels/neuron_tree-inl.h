@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// Neuron trees in vectors, compiled once per target: descend, then accumulate. Tokens of a block descend in lockstep,
-// level by level, so that the row of a token's next node is on its way from memory while the other tokens compute.
+// Neuron trees in vectors, compiled once per target: few tokens forward (many: tree_walk.h), and backward. Tokens of a
+// block descend in lockstep, level by level, so that the row of a token's next node is on its way from memory while the
+// other tokens compute.
 
 #include <algorithm>
 #include <vector>
@@ -35,58 +36,81 @@ struct BlockPaths {
   AlignedArray<float> logits;   // [tokens, stride]
 };
 
-HWY_INLINE void Descend(const PackedNeuronTree& weights, const PaddedInput& x, size_t first, size_t tokens,
-                        BlockPaths& paths) {
+// The first lines of both children: a row whose beginning is near hides the way of the rest.
+HWY_INLINE void PrefetchChildren(const PackedNeuronTree& weights, size_t left) {
+  constexpr size_t kBytes = 4 * kCacheLineBytes;
+  PrefetchRow(weights.in(left), kBytes / sizeof(float));
+  PrefetchRow(weights.in(left + 1), kBytes / sizeof(float));
+}
+
+// Trees first_tree ... last_tree - 1.
+HWY_INLINE void Descend(const PackedNeuronTree& weights, const PaddedInput& x, size_t tokens, size_t first_tree,
+                        size_t last_tree, BlockPaths& paths) {
   const NeuronTreeShape& shape = weights.shape();
   const size_t per_tree = shape.nodes_per_tree(), row = weights.row();
+  const bool alone = tokens * (last_tree - first_tree) == 1;  // nothing else to compute while a row is on its way
   for (size_t level = 0; level < shape.levels(); ++level) {
-    for (size_t tree = 0; tree < shape.trees; ++tree) {
+    for (size_t tree = first_tree; tree < last_tree; ++tree) {
       const size_t visit = tree * shape.levels() + level, root = tree * per_tree;
       for (size_t t = 0; t < tokens; ++t) {
         uint32_t* nodes = paths.nodes.data() + t * paths.visits + visit;
         if (level == 0) *nodes = static_cast<uint32_t>(root);
-        const size_t node = *nodes;
-        const float logit = Dot(weights.in(node), x.row(first + t), row) + weights.bias(node);
+        const size_t node = *nodes, left = root + 2 * (node - root) + 1;
+        if (alone && level < shape.depth) PrefetchChildren(weights, left);
+        const float logit = Dot(weights.in(node), x.row(t), row) + weights.bias(node);
         paths.logits[t * paths.stride + visit] = logit;
-        if (level == shape.depth) continue;
-        const size_t next = root + 2 * (node - root) + (logit > 0.0f ? 2 : 1);
-        nodes[1] = static_cast<uint32_t>(next);
-        PrefetchRow(weights.in(next), row);
+        if (level < shape.depth) {
+          nodes[1] = static_cast<uint32_t>(logit > 0.0f ? left + 1 : left);
+          PrefetchRow(weights.in(nodes[1]), row);
+        }
+        PrefetchRow(weights.out(node), shape.two_sided ? 2 * row : row);
       }
     }
   }
 }
 
-HWY_INLINE void ForwardBlock(const PackedNeuronTree& weights, const PaddedInput& x, size_t first, size_t tokens,
-                             PaddedOutput& y, const NeuronTreeTrace* trace) {
-  const NeuronTreeShape& shape = weights.shape();
-  BlockPaths paths(shape, tokens);
-  Descend(weights, x, first, tokens, paths);
-  NeuronOutputs outputs(weights.neurons(), paths.visits);
-  for (size_t t = 0; t < tokens; ++t) {
-    const uint32_t* nodes = paths.nodes.data() + t * paths.visits;
-    const float* logits = paths.logits.data() + t * paths.stride;
-    outputs.Sum(nodes, logits, nullptr, y.row(first + t));
-    if (!trace) continue;
-    std::copy_n(nodes, paths.visits, trace->nodes + (first + t) * paths.visits);
-    std::copy_n(logits, paths.visits, trace->logits + (first + t) * paths.visits);
-  }
+HWY_INLINE void CopyTrace(const BlockPaths& paths, size_t token, const NeuronTreeTrace& trace, size_t traced_token) {
+  std::copy_n(paths.nodes.data() + token * paths.visits, paths.visits, trace.nodes + traced_token * paths.visits);
+  std::copy_n(paths.logits.data() + token * paths.stride, paths.visits, trace.logits + traced_token * paths.visits);
 }
 
-inline void NeuronTreeForwardSimd(const PackedNeuronTree& weights, const float* x, size_t tokens, float* y,
-                                  const NeuronTreeTrace* trace, ThreadPool& pool) {
+// WalkForm::kFewTokens.
+inline void NeuronTreeFewTokens(const PackedNeuronTree& weights, const float* x, size_t tokens, float* y,
+                                const NeuronTreeTrace* trace, ThreadPool& pool) {
   const size_t width = weights.shape().width;
   pool.ParallelFor(tokens, kNeuronTokenBlock, [&](size_t begin, size_t end) {
     const PaddedInput input(x + begin * width, end - begin, width);
-    PaddedOutput output(y + begin * width, end - begin, width);
-    NeuronTreeTrace part;
-    if (trace) {
-      const size_t offset = begin * weights.shape().trees * weights.shape().levels();
-      part = {trace->nodes + offset, trace->logits + offset};
+    PaddedOutput output(y + begin * width, end - begin, width, PaddedOutput::Start::kAnything);
+    BlockPaths paths(weights.shape(), end - begin);
+    Descend(weights, input, end - begin, 0, weights.shape().trees, paths);
+    NeuronOutputs outputs(weights.neurons(), paths.visits);
+    for (size_t t = 0; t < end - begin; ++t) {
+      outputs.Sum(paths.nodes.data() + t * paths.visits, paths.logits.data() + t * paths.stride, nullptr,
+                  output.row(t));
+      if (trace) CopyTrace(paths, t, *trace, begin + t);
     }
-    ForwardBlock(weights, input, 0, end - begin, output, trace ? &part : nullptr);
     output.Finish();
   });
+}
+
+// WalkForm::kOneByThreads.
+inline void NeuronTreeOneByThreads(const PackedNeuronTree& weights, const float* x, size_t tokens, float* y,
+                                   const NeuronTreeTrace* trace, ThreadPool& pool) {
+  const NeuronTreeShape& shape = weights.shape();
+  const PaddedInput input(x, tokens, shape.width);
+  PaddedOutput output(y, tokens, shape.width, PaddedOutput::Start::kAnything);
+  BlockPaths paths(shape, tokens);
+  const auto share = [&](size_t count) { return (count + pool.threads() - 1) / pool.threads(); };
+  pool.ParallelFor(shape.trees, share(shape.trees),
+                   [&](size_t begin, size_t end) { Descend(weights, input, tokens, begin, end, paths); });
+  NeuronOutputs outputs(weights.neurons(), paths.visits);
+  for (size_t t = 0; t < tokens; ++t) {
+    outputs.Prepare(paths.nodes.data() + t * paths.visits, paths.logits.data() + t * paths.stride, nullptr);
+    pool.ParallelFor(weights.row(), RoundUpToLine<float>(share(weights.row())),
+                     [&](size_t begin, size_t end) { outputs.SumRange(begin, end, output.row(t)); });
+    if (trace) CopyTrace(paths, t, *trace, t);
+  }
+  output.Finish();
 }
 
 // Backward, first half: per token, the gradient of each visited logit and of x. values [tokens, visits] of `dlogits`.
@@ -110,7 +134,7 @@ inline void NeuronTreeTokenGradients(const PackedNeuronTree& weights, const Neur
         dlogits[at] = static_cast<float>(dlogit);
         rows[v] = weights.in(node);
       }
-      SumRows(rows.data(), dlogits + t * visits, visits, row, output.row(t - begin));
+      SumRows(rows.data(), dlogits + t * visits, visits, 0, row, output.row(t - begin));
     }
     output.Finish();
   });

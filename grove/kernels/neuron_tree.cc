@@ -5,13 +5,65 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target:
 #include "grove/kernels/neuron_tree-inl.h"
+#include "grove/kernels/tree_rows_f32-inl.h"
+#include "grove/kernels/tree_walk.h"
 
 #if HWY_ONCE
 namespace grove {
 namespace {
-HWY_EXPORT(NeuronTreeForwardSimd);
+HWY_EXPORT(NeuronTreeFewTokens);
+HWY_EXPORT(NeuronTreeOneByThreads);
 HWY_EXPORT(NeuronTreeTokenGradients);
 HWY_EXPORT(NeuronTreeNodeGradients);
+HWY_EXPORT(TreeLogitsF32);
+HWY_EXPORT(TreeOutputsF32);
+
+class F32Arithmetic : public TreeArithmetic {
+ public:
+  explicit F32Arithmetic(const PackedNeurons& neurons) : neurons_(neurons) {}
+
+  void Logits(size_t node, const void* const* x, const void* const* ahead, size_t count, float* logits) const override {
+    HWY_DYNAMIC_DISPATCH(TreeLogitsF32)(neurons_, node, x, ahead, count, logits);
+  }
+  void Outputs(const uint32_t* nodes, size_t levels, const float* const* logits, size_t count, Into into,
+               float* const* y) const override {
+    HWY_DYNAMIC_DISPATCH(TreeOutputsF32)(neurons_, nodes, levels, logits, count, into, y);
+  }
+  void PrefetchOut(size_t node) const override { PrefetchIntoL2(neurons_.out(node), neurons_.row() * sizeof(float)); }
+
+ private:
+  const PackedNeurons& neurons_;
+};
+
+// The part of a trace that belongs to the tokens from `begin` on.
+const NeuronTreeTrace* TraceFrom(const NeuronTreeTrace* trace, const NeuronTreeShape& shape, size_t begin,
+                                 NeuronTreeTrace& part) {
+  if (!trace) return nullptr;
+  const size_t offset = begin * shape.trees * shape.levels();
+  part = {trace->nodes + offset, trace->logits + offset};
+  return &part;
+}
+
+void WalkTokens(const PackedNeuronTree& weights, const float* x, size_t tokens, float* y, const NeuronTreeTrace* trace,
+                ThreadPool& pool) {
+  const NeuronTreeShape& shape = weights.shape();
+  const size_t width = shape.width;
+  const F32Arithmetic arithmetic(weights.neurons());
+  pool.ParallelFor(tokens, WalkGrain(shape, tokens, pool.threads()), [&](size_t begin, size_t end) {
+    const PaddedInput input(x + begin * width, end - begin, width);
+    PaddedOutput output(y + begin * width, end - begin, width, PaddedOutput::Start::kAnything);
+    NeuronTreeTrace part;
+    TreeWalk(shape, arithmetic)
+        .Run({.x = reinterpret_cast<const std::byte*>(input.row(0)),
+              .x_stride = input.stride() * sizeof(float),
+              .y = output.row(0),
+              .y_stride = input.stride(),
+              .count = end - begin,
+              .past_caches = WalkPastCaches(shape, output.row(0), tokens)},
+             TraceFrom(trace, shape, begin, part));
+    output.Finish();
+  });
+}
 
 // rows [nodes, row] -> target [width, nodes].
 void TransposeToCheckpoint(const float* rows, size_t row, size_t nodes, size_t width, float* target) {
@@ -23,7 +75,14 @@ void TransposeToCheckpoint(const float* rows, size_t row, size_t nodes, size_t w
 
 void NeuronTreeForward(const PackedNeuronTree& weights, const float* x, size_t tokens, float* y,
                        const NeuronTreeTrace* trace, ThreadPool& pool) {
-  HWY_DYNAMIC_DISPATCH(NeuronTreeForwardSimd)(weights, x, tokens, y, trace, pool);
+  switch (ChooseWalkForm(weights.shape(), tokens, pool.threads())) {
+    case WalkForm::kOneByThreads:
+      return HWY_DYNAMIC_DISPATCH(NeuronTreeOneByThreads)(weights, x, tokens, y, trace, pool);
+    case WalkForm::kFewTokens:
+      return HWY_DYNAMIC_DISPATCH(NeuronTreeFewTokens)(weights, x, tokens, y, trace, pool);
+    case WalkForm::kGrouped:
+      return WalkTokens(weights, x, tokens, y, trace, pool);
+  }
 }
 
 void NeuronTreeForwardAlong(const PackedNeuronTree& weights, const float* x, size_t tokens, const uint32_t* ends,

@@ -55,21 +55,55 @@ TEST(NeuronTreeForward, EqualsReferenceOnEveryTarget) {
   });
 }
 
-TEST(NeuronTreeForward, DoesNotDependOnBatchOrThreads) {
-  const NeuronTreeShape shape{.width = 50, .trees = 3, .depth = 5, .two_sided = true};
+// Every form gives the bits of a token alone: grouped by subtree (of tokens that spread and of tokens that all take one
+// path), few in lockstep, trees over threads.
+TEST(NeuronTreeForward, DoesNotDependOnBatchThreadsOrGrouping) {
+  for (const NeuronTreeShape& shape :
+       {NeuronTreeShape{.width = 50, .trees = 3, .depth = 5, .two_sided = true},
+        NeuronTreeShape{.width = 64, .trees = 1, .depth = 9}, NeuronTreeShape{.width = 48, .trees = 8, .depth = 2}}) {
+    const NeuronTreeCase c(shape);
+    const PackedNeuronTree packed(shape, c.weights());
+    const size_t most = 700, equal_from = 400, visits = shape.trees * shape.levels();
+    std::vector<float> x = RandomNormal(most * shape.width, 1.0f, 5);
+    for (size_t i = equal_from * shape.width; i < x.size(); ++i) x[i] = x[i - shape.width];
+    OnEveryTarget([&] {
+      ThreadPool one(1);
+      std::vector<float> alone(x.size()), logits(most * visits);
+      std::vector<uint32_t> nodes(most * visits);
+      for (size_t t = 0; t < most; ++t) {
+        const NeuronTreeTrace trace{nodes.data() + t * visits, logits.data() + t * visits};
+        NeuronTreeForward(packed, x.data() + t * shape.width, 1, alone.data() + t * shape.width, &trace, one);
+      }
+      for (const size_t tokens : {size_t{1}, size_t{2}, size_t{15}, size_t{17}, size_t{100}, most}) {
+        for (const size_t threads : {1, 3}) {
+          ThreadPool pool(threads);
+          std::vector<float> together(tokens * shape.width, NAN), together_logits(tokens * visits);
+          std::vector<uint32_t> together_nodes(tokens * visits);
+          const NeuronTreeTrace trace{together_nodes.data(), together_logits.data()};
+          NeuronTreeForward(packed, x.data(), tokens, together.data(), &trace, pool);
+          EXPECT_TRUE(std::equal(together.begin(), together.end(), alone.begin())) << tokens << " tokens";
+          EXPECT_TRUE(std::equal(together_nodes.begin(), together_nodes.end(), nodes.begin()));
+          EXPECT_TRUE(std::equal(together_logits.begin(), together_logits.end(), logits.begin()));
+        }
+      }
+    });
+  }
+}
+
+// Outputs past the caches: more of them than kCachesHoldBytes.
+TEST(NeuronTreeForward, ManyTokensEqualFewToTheBit) {
+  const NeuronTreeShape shape{.width = 2048, .trees = 1, .depth = 3};
   const NeuronTreeCase c(shape);
   const PackedNeuronTree packed(shape, c.weights());
-  const size_t tokens = 100;
-  const std::vector<float> x = RandomNormal(tokens * shape.width, 1.0f, 5);
-  std::vector<float> together(x.size()), alone(x.size());
-  OnEveryTarget([&] {
-    ThreadPool three(3), one(1);
-    NeuronTreeForward(packed, x.data(), tokens, together.data(), nullptr, three);
-    for (size_t t = 0; t < tokens; ++t) {
-      NeuronTreeForward(packed, x.data() + t * shape.width, 1, alone.data() + t * shape.width, nullptr, one);
-    }
-    EXPECT_EQ(together, alone);
-  });
+  const size_t tokens = 4200;
+  const std::vector<float> some = RandomNormal(100 * shape.width, 1.0f, 5);
+  AlignedArray<float> x(tokens * shape.width), y(x.size());
+  for (size_t i = 0; i < x.size(); ++i) x[i] = some[i % some.size()];
+  ThreadPool pool(2);
+  std::vector<float> few(some.size());
+  NeuronTreeForward(packed, x.data(), tokens, y.data(), nullptr, pool);
+  NeuronTreeForward(packed, some.data(), 100, few.data(), nullptr, pool);
+  for (size_t i = 0; i < y.size(); ++i) ASSERT_EQ(y[i], few[i % few.size()]) << i;
 }
 
 TEST(NeuronTreeForwardAlong, EqualsReferenceOnEveryTarget) {

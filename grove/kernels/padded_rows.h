@@ -37,13 +37,16 @@ class PaddedInput {
   AlignedArray<float> copy_;
 };
 
-// Results collect in row(); Finish() brings them to the caller's rows. Starts with zeros.
+// Results collect in row(); Finish() brings them to the caller's rows. Starts with zeros, or with anything where the
+// first result is to be written, not added.
 class PaddedOutput {
  public:
-  PaddedOutput(float* rows, size_t count, size_t width)
+  enum class Start { kZero, kAnything };
+
+  PaddedOutput(float* rows, size_t count, size_t width, Start start = Start::kZero)
       : count_(count), width_(width), stride_(RoundUpToLine<float>(width)), target_(rows), rows_(rows) {
     if (stride_ == width) {
-      std::fill_n(rows, count * width, 0.0f);
+      if (start == Start::kZero) std::fill_n(rows, count * width, 0.0f);
     } else {
       copy_ = AlignedArray<float>(count * stride_);
       rows_ = copy_.data();
