@@ -42,7 +42,7 @@ size_t DefaultThreads() {
 struct ThreadPool::Team {
   std::mutex mutex;
   std::condition_variable start, done;
-  const std::function<void(size_t, size_t)>* body = nullptr;
+  const FunctionRef<void(size_t, size_t)>* body = nullptr;
   size_t count = 0, grain = 1;
   std::atomic<size_t> next{0};
   size_t generation = 0;  // one per ParallelFor; workers wait for it to change
@@ -86,7 +86,7 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : team_->workers) worker.join();
 }
 
-void ThreadPool::ParallelFor(size_t count, size_t grain, const std::function<void(size_t, size_t)>& body) {
+void ThreadPool::ParallelFor(size_t count, size_t grain, FunctionRef<void(size_t, size_t)> body) {
   GROVE_CHECK(grain > 0);
   if (count == 0) return;
   if (!team_ || count <= grain) {

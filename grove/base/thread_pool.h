@@ -9,8 +9,9 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <memory>
+
+#include "grove/base/function_ref.h"
 
 namespace grove {
 
@@ -28,8 +29,8 @@ class ThreadPool {
 
   // Calls body(begin, end) on disjoint ranges that cover [0, count), in blocks of `grain` (the last may be shorter),
   // and returns when all are done. How ranges fall to threads is not fixed: a body must not let results depend on it.
-  // Not reentrant: a body must not call ParallelFor of the same pool.
-  void ParallelFor(size_t count, size_t grain, const std::function<void(size_t begin, size_t end)>& body);
+  // Allocates nothing. Not reentrant: a body must not call ParallelFor of the same pool.
+  void ParallelFor(size_t count, size_t grain, FunctionRef<void(size_t begin, size_t end)> body);
 
  private:
   struct Team;

@@ -4,98 +4,210 @@
 
 #include <algorithm>
 #include <cmath>
-#include <dnnl.hpp>
+#include <limits>
 #include <vector>
 
 #include "grove/base/aligned.h"
-#include "grove/base/check.h"
-#include "grove/model/one_dnn.h"
-#include "grove/model/row_ops.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "grove/model/attention.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target:
+#include "grove/model/product_tile-inl.h"
+
+#ifndef GROVE_MODEL_ATTENTION_ONCE_
+#define GROVE_MODEL_ATTENTION_ONCE_
+namespace grove {
+
+constexpr size_t kPad = 32;        // columns of a tile on the widest target
+constexpr size_t kKeyBlock = 256;  // keys that a tile of queries meets at a time
+
+// Keys and values of one head of one sequence as tiles read them.
+struct HeadKeys {
+  size_t count = 0;               // keys
+  size_t padded = 0;              // to whole tiles
+  size_t depth = 0;               // head width
+  size_t value_stride = 0;        // head width, to whole tiles
+  const float* keys = nullptr;    // [depth, padded], zeros beyond the last key
+  const float* values = nullptr;  // [count, value_stride]
+};
+
+// Queries of that head: rows `stride` apart.
+struct HeadQueries {
+  const float* query;
+  size_t stride, count;
+  float* out;
+  size_t out_stride;
+};
+
+}  // namespace grove
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace grove {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// What a tile of queries has gathered so far.
+struct TileState {
+  HWY_ALIGN float scores[kTileRows * kKeyBlock];
+  float largest[kTileRows], sum[kTileRows];
+};
+
+// In place, of one row of scores [padded], of which `count` are of keys: exp(x - largest so far). Returns by how much
+// what was gathered before has to shrink.
+HWY_INLINE float SoftmaxBlock(float* x, size_t count, size_t padded, float& largest, float& sum) {
+  const FloatTag d;
+  const size_t lanes = hn::Lanes(d);
+  std::fill(x + count, x + padded, -std::numeric_limits<float>::infinity());
+  FloatVec top = hn::Set(d, largest);
+  for (size_t i = 0; i < padded; i += lanes) top = hn::Max(top, hn::LoadU(d, x + i));
+  top = hn::MaxOfLanes(d, top);
+  FloatVec total = hn::Zero(d);
+  for (size_t i = 0; i < padded; i += lanes) {
+    const FloatVec value = hn::Exp(d, hn::Sub(hn::LoadU(d, x + i), top));
+    hn::StoreU(value, d, x + i);
+    total = hn::Add(total, value);
+  }
+  const float before = largest;
+  largest = hn::GetLane(top);
+  const float shrink = std::exp(before - largest);  // 0 in the first block
+  sum = sum * shrink + hn::GetLane(hn::SumOfLanes(d, total));
+  return shrink;
+}
+
+// Scores of the queries x [kRows, depth] with keys [first, first + padded).
+template <size_t kRows>
+HWY_INLINE void Scores(const HeadKeys& head, const float* x, size_t first, size_t padded, float* scores) {
+  for (size_t key = 0; key < padded; key += TileColumns()) {
+    FloatVec sums[kRows][kTileVectors];
+    ZeroTile(sums);
+    AddTile(x, head.depth, head.keys + first + key, head.padded, head.depth, sums);
+    StoreTile(sums, scores + key, kKeyBlock);
+  }
+}
+
+// out [kRows, value_stride] += scores [kRows, count] x values, after shrinking what is there.
+template <size_t kRows>
+HWY_INLINE void AddValues(const HeadKeys& head, const TileState& state, const float* shrink, bool first_block,
+                          size_t first, size_t count, float* out) {
+  const FloatTag d;
+  for (size_t column = 0; column < head.value_stride; column += TileColumns()) {
+    FloatVec sums[kRows][kTileVectors];
+    first_block ? ZeroTile(sums) : LoadTile(out + column, head.value_stride, sums);
+    for (size_t r = 0; !first_block && r < kRows; ++r) {
+      for (size_t v = 0; v < kTileVectors; ++v) sums[r][v] = hn::Mul(sums[r][v], hn::Set(d, shrink[r]));
+    }
+    AddTile(state.scores, kKeyBlock, head.values + first * head.value_stride + column, head.value_stride, count, sums);
+    StoreTile(sums, out + column, head.value_stride);
+  }
+}
+
+template <size_t kRows>
+HWY_NOINLINE void AttendTile(const HeadKeys& head, const HeadQueries& queries, size_t row, float* scaled,
+                             float* mixed) {
+  TileState state;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(head.depth));
+  for (size_t r = 0; r < kRows; ++r) {
+    const float* query = queries.query + (row + r) * queries.stride;
+    for (size_t i = 0; i < head.depth; ++i) scaled[r * head.depth + i] = query[i] * scale;
+    state.largest[r] = -std::numeric_limits<float>::infinity();
+    state.sum[r] = 0;
+  }
+  for (size_t first = 0; first < head.count; first += kKeyBlock) {
+    const size_t count = std::min(kKeyBlock, head.count - first), padded = std::min(kKeyBlock, head.padded - first);
+    Scores<kRows>(head, scaled, first, padded, state.scores);
+    float shrink[kRows];
+    for (size_t r = 0; r < kRows; ++r) {
+      shrink[r] = SoftmaxBlock(state.scores + r * kKeyBlock, count, padded, state.largest[r], state.sum[r]);
+    }
+    AddValues<kRows>(head, state, shrink, first == 0, first, count, mixed);
+  }
+  for (size_t r = 0; r < kRows; ++r) {
+    const float share = 1.0f / state.sum[r];
+    float* out = queries.out + (row + r) * queries.out_stride;
+    for (size_t i = 0; i < head.depth; ++i) out[i] = mixed[r * head.value_stride + i] * share;
+  }
+}
+
+// `scratch` [tile rows of the widest target, depth + value_stride].
+void AttendHead(const HeadKeys& head, const HeadQueries& queries, float* scratch) {
+  float* mixed = scratch + kTileRows * head.depth;
+  for (size_t row = 0; row < queries.count; row += kTileRows) {
+    WithTileRows(std::min(kTileRows, queries.count - row),
+                 [&](auto rows) HWY_ATTR { AttendTile<decltype(rows)::value>(head, queries, row, scratch, mixed); });
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace grove
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace grove {
 namespace {
 
-constexpr size_t kQueries = 128;
-constexpr float kMasked = -10000.0f;
+HWY_EXPORT(AttendHead);
 
-struct Keys {
-  size_t count = 0;              // keys that are looked at
-  const float* added = nullptr;  // [padded count], to be added to the scores, or null for nothing
-};
+constexpr size_t kWidestTile = 12;  // rows
 
-// What the mask means for each sequence.
-class KeyMasks {
- public:
-  KeyMasks(const AttentionShape& shape, std::span<const uint8_t> mask) : keys_(shape.batch, {shape.length, nullptr}) {
-    if (mask.empty()) return;
-    const size_t padded = RoundUpToLine<float>(shape.length);
-    added_ = AlignedArray<float>(shape.batch * padded);
-    for (size_t b = 0; b < shape.batch; ++b) {
-      const auto row = mask.subspan(b * shape.length, shape.length);
-      // Masked keys at the end get no weight: they are left out. A wholly masked sequence attends to all of it.
-      size_t count = shape.length;
-      while (count > 0 && row[count - 1] == 0) --count;
-      if (count == 0) count = shape.length;
-      keys_[b].count = count;
-      if (std::find(row.begin(), row.begin() + static_cast<ptrdiff_t>(count), 0) ==
-          row.begin() + static_cast<ptrdiff_t>(count)) {
-        continue;
-      }
-      float* added = added_.data() + b * padded;
-      for (size_t k = 0; k < count; ++k) added[k] = row[k] != 0 ? 0.0f : kMasked;
-      keys_[b].added = added;
-    }
+size_t PadColumns(size_t n) { return (n + kPad - 1) / kPad * kPad; }
+
+// Memory of this thread that survives from call to call.
+float* ThreadScratch(size_t size) {
+  thread_local AlignedArray<float> scratch;
+  if (scratch.size() < size) scratch = AlignedArray<float>(size);
+  return scratch.data();
+}
+
+bool IsKey(const uint8_t* is_key, size_t row) { return is_key == nullptr || is_key[row] != 0; }
+
+// Keys transposed in blocks of 16 rows, so that both sides are whole cache lines. `qkv` is the head's query in row 0.
+HeadKeys PackHead(const AttentionShape& shape, const SequenceRows& rows, const float* qkv, const uint8_t* is_key,
+                  float* memory) {
+  const size_t depth = shape.head_width, stride = 3 * shape.width();
+  size_t count = 0;
+  for (size_t r = rows.begin; r < rows.begin + rows.count; ++r) count += IsKey(is_key, r) ? 1 : 0;
+  if (count == 0) is_key = nullptr;
+  HeadKeys head{.count = count == 0 ? rows.count : count, .depth = depth, .value_stride = PadColumns(depth)};
+  head.padded = PadColumns(head.count);
+  float* keys = memory;
+  float* values = memory + depth * head.padded;
+  size_t to = 0;
+  for (size_t r = rows.begin; r < rows.begin + rows.count; ++r) {
+    if (!IsKey(is_key, r)) continue;
+    const float* key = qkv + r * stride + depth;
+    for (size_t i = 0; i < depth; ++i) keys[i * head.padded + to] = key[i];
+    float* value = values + to * head.value_stride;
+    std::fill(std::copy_n(key + depth, depth, value), value + head.value_stride, 0.0f);
+    ++to;
   }
-  const Keys& operator[](size_t sequence) const { return keys_[sequence]; }
-
- private:
-  std::vector<Keys> keys_;
-  AlignedArray<float> added_;
-};
-
-// Queries [first, first + count) of one head. `head` points at the head's query of the sequence's first token.
-void AttendQueries(const AttentionShape& shape, const float* head, const Keys& keys, size_t first, size_t count,
-                   float* out) {
-  const auto row = static_cast<dnnl_dim_t>(3 * shape.width());
-  const auto queries = static_cast<dnnl_dim_t>(count), seen = static_cast<dnnl_dim_t>(keys.count);
-  const auto depth = static_cast<dnnl_dim_t>(shape.head_width);
-  const size_t padded = RoundUpToLine<float>(keys.count);
-  thread_local AlignedArray<float> scores;
-  if (scores.size() < count * padded) scores = AlignedArray<float>(count * padded);
-
-  const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_width));
-  const float* query = head + first * static_cast<size_t>(row);
-  const float* key = head + shape.head_width;
-  const float* value = key + shape.head_width;
-  const auto pitch = static_cast<dnnl_dim_t>(padded);
-  GROVE_CHECK(dnnl_sgemm('N', 'T', queries, seen, depth, scale, query, row, key, row, 0.0f, scores.data(), pitch) ==
-              dnnl_success);
-  SoftmaxRows(scores.data(), count, keys.count, padded, keys.added);
-  GROVE_CHECK(dnnl_sgemm('N', 'N', queries, depth, seen, 1.0f, scores.data(), pitch, value, row, 0.0f, out,
-                         static_cast<dnnl_dim_t>(shape.width())) == dnnl_success);
+  for (size_t i = 0; i < depth; ++i) std::fill(keys + i * head.padded + to, keys + (i + 1) * head.padded, 0.0f);
+  head.keys = keys;
+  head.values = values;
+  return head;
 }
 
 }  // namespace
 
-void SelfAttention(const AttentionShape& shape, const float* qkv, std::span<const uint8_t> mask, float* out,
-                   ThreadPool& pool) {
-  const KeyMasks masks(shape, mask);
-  const size_t width = shape.width(), length = shape.length;
-  const size_t blocks = (length + kQueries - 1) / kQueries;
+void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t* is_key, float* out, ThreadPool& pool) {
+  const size_t width = shape.width(), depth = shape.head_width, stride = 3 * width;
   const auto run = [&](size_t task) {
-    const size_t block = task % blocks, head = task / blocks % shape.heads, sequence = task / blocks / shape.heads;
-    const size_t first = block * kQueries, count = std::min(kQueries, length - first);
-    const float* base = qkv + sequence * length * 3 * width + head * 3 * shape.head_width;
-    float* target = out + (sequence * length + first) * width + head * shape.head_width;
-    AttendQueries(shape, base, masks[sequence], first, count, target);
+    const SequenceRows& rows = shape.sequences[task / shape.heads];
+    const size_t head = task % shape.heads;
+    if (rows.count == 0) return;
+    const size_t value_stride = PadColumns(depth), tile = kWidestTile * (depth + value_stride);
+    float* scratch = ThreadScratch(tile + depth * PadColumns(rows.count) + rows.count * value_stride);
+    const float* base = qkv + head * 3 * depth;
+    const HeadKeys keys = PackHead(shape, rows, base, is_key, scratch + tile);
+    const HeadQueries queries{base + rows.begin * stride, stride, rows.count, out + rows.begin * width + head * depth,
+                              width};
+    HWY_DYNAMIC_DISPATCH(AttendHead)(keys, queries, scratch);
   };
-  // Short sequences: several heads to a task, so that handing it out costs little beside it.
-  const size_t work = std::min(length, kQueries) * length * shape.head_width;
-  const size_t grain = std::max<size_t>(1, (size_t{1} << 19) / std::max<size_t>(work, 1));
-  pool.ParallelFor(shape.batch * shape.heads * blocks, grain, [&](size_t begin, size_t end) {
-    const OneDnnOnThisThread alone;
+  pool.ParallelFor(shape.sequences.size() * shape.heads, 1, [&](size_t begin, size_t end) {
     for (size_t task = begin; task < end; ++task) run(task);
   });
 }
 
 }  // namespace grove
+#endif  // HWY_ONCE

@@ -10,20 +10,26 @@
 
 namespace grove {
 
+// Rows of a packed batch that attend to each other.
+struct SequenceRows {
+  size_t begin = 0;
+  size_t count = 0;
+};
+
 struct AttentionShape {
-  size_t batch = 0;
-  size_t length = 0;
+  std::span<const SequenceRows> sequences;
   size_t heads = 0;
   size_t head_width = 0;
 
   size_t width() const { return heads * head_width; }
 };
 
-// Softmax attention of every sequence and head. `qkv` [batch, length, heads, 3, head_width] holds query, key and value
-// of a head next to each other, as crammedBERT's query_key_value gives them; `out` [batch, length, width].
-// `mask` [batch, length] or empty: where it is 0, 10000 is subtracted from the key's scores, as the reference does.
-// Scores are kept for 128 queries of one head at a time and thread, never for the batch.
-void SelfAttention(const AttentionShape& shape, const float* qkv, std::span<const uint8_t> mask, float* out,
-                   ThreadPool& pool);
+// Softmax attention of every sequence and head. `qkv` [rows, heads, 3, head_width] holds query, key and value of a head
+// next to each other, as crammedBERT's query_key_value gives them; `out` [rows, width]. `is_key` [rows] or null: rows
+// where it is 0 are no keys, unless a sequence has no other.
+//
+// Tiles of 12 queries meet 256 keys at a time; the softmax is corrected from block to block (arXiv 2205.14135), so
+// scores never leave the first-level cache. A row has the same result in any batch, on any number of threads.
+void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t* is_key, float* out, ThreadPool& pool);
 
 }  // namespace grove

@@ -3,148 +3,129 @@
 #include "grove/model/dense_product.h"
 
 #include <algorithm>
-#include <array>
-#include <dnnl.hpp>
-#include <mutex>
-#include <unordered_map>
-#include <vector>
 
 #include "grove/base/aligned.h"
-#include "grove/model/one_dnn.h"
+#include "grove/base/check.h"
+#include "grove/model/dense_panels.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "grove/model/dense_product.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target:
+#include "grove/model/product_tile-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace grove {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// The sum is cut here, so that the rows and panels of a block stay in the second-level cache.
+constexpr size_t kDepth = 1024;
+
+// One cut of the sum.
+struct Cut {
+  size_t begin, depth;
+  bool first, last;
+};
+
+HWY_INLINE FloatVec ActivateDense(DenseActivation activation, FloatVec x) {
+  if (activation == DenseActivation::kGelu) return ActivateVec(Activation::kGelu, x);
+  return activation == DenseActivation::kRelu ? ActivateVec(Activation::kRelu, x) : x;
+}
+
+template <size_t kRows>
+HWY_NOINLINE void RunTile(const DensePanels& task, const Cut& cut, const float* x, const float* weights,
+                          const float* bias, float* y, size_t y_stride) {
+  const FloatTag d;
+  FloatVec sums[kRows][kTileVectors];
+  cut.first ? ZeroTile(sums) : LoadTile(y, y_stride, sums);
+  AddTile(x, task.x_stride, weights, kPanelColumns, cut.depth, sums);
+  if (cut.last) {
+    for (size_t v = 0; v < kTileVectors; ++v) {
+      const FloatVec b = hn::LoadU(d, bias + v * hn::Lanes(d));
+      for (size_t r = 0; r < kRows; ++r) sums[r][v] = ActivateDense(task.activation, hn::Add(sums[r][v], b));
+    }
+  }
+  StoreTile(sums, y, y_stride);
+}
+
+// All rows of one tile's columns. Columns beyond the last one are computed aside.
+HWY_INLINE void RunColumns(const DensePanels& task, const Cut& cut, size_t column) {
+  const float* weights = static_cast<const float*>(task.weights) +
+                         (column / kPanelColumns * task.in + cut.begin) * kPanelColumns + column % kPanelColumns;
+  const size_t columns = std::min(TileColumns(), task.columns - column);
+  HWY_ALIGN float edge[kTileRows * kPanelColumns] = {};
+  for (size_t row = 0; row < task.rows; row += kTileRows) {
+    const size_t rows = std::min(kTileRows, task.rows - row);
+    const float* x = task.x + row * task.x_stride + cut.begin;
+    float* y = task.y + row * task.y_stride + column;
+    const bool whole = columns == TileColumns();
+    for (size_t r = 0; !whole && !cut.first && r < rows; ++r) {
+      std::copy_n(y + r * task.y_stride, columns, edge + r * kPanelColumns);
+    }
+    float* to = whole ? y : edge;
+    const size_t stride = whole ? task.y_stride : kPanelColumns;
+    WithTileRows(rows, [&](auto kRows) HWY_ATTR {
+      RunTile<decltype(kRows)::value>(task, cut, x, weights, task.bias + column, to, stride);
+    });
+    for (size_t r = 0; !whole && r < rows; ++r) std::copy_n(edge + r * kPanelColumns, columns, y + r * task.y_stride);
+  }
+}
+
+void RunPanels(const DensePanels& task) {
+  for (size_t begin = 0; begin < std::max(task.in, size_t{1}); begin += kDepth) {
+    const Cut cut{begin, std::min(kDepth, task.in - begin), begin == 0, begin + kDepth >= task.in};
+    for (size_t column = 0; column < task.columns; column += TileColumns()) RunColumns(task, cut, column);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace grove
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace grove {
 namespace {
 
-using Dims = dnnl::memory::dims;
-using Tag = dnnl::memory::format_tag;
-constexpr auto kF32 = dnnl::memory::data_type::f32;
+HWY_EXPORT(RunPanels);
 
-// Rows go to the library in blocks of 128 and one for the rest. A block size gets its primitive when it first occurs,
-// in less than a millisecond. Cutting the rest into powers of two would save that and read the weights up to seven
-// times: 7 rows of 768 -> 3072 -> 768 took 1.5 ms instead of 0.65.
-constexpr size_t kMaxBlock = 128;
-constexpr size_t kMinColumns = 64;  // of one cut; the library's own column block
+// Rows of a task: read from the second-level cache once for every panel.
+constexpr size_t kRowBlock = 96;
 
-const dnnl::engine& CpuEngine() {
-  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
-  return engine;
-}
-
-dnnl::stream& ThreadStream() {
-  thread_local dnnl::stream stream(CpuEngine());
-  return stream;
-}
-
-// Memory of this thread that survives from call to call.
-float* ThreadScratch(size_t size) {
-  thread_local std::vector<float> scratch;
-  if (scratch.size() < size) scratch.resize(size);
-  return scratch.data();
-}
-
-dnnl::memory MemoryAt(const dnnl::memory::desc& desc, const float* data) {
-  return dnnl::memory(desc, CpuEngine(), const_cast<float*>(data));
-}
-
-struct Primitive {
-  std::once_flag created;
-  dnnl::inner_product_forward::primitive_desc desc;
-  dnnl::inner_product_forward primitive;
-};
-
-// Some columns of the product, all that one worker needs to compute them.
-class Columns {
- public:
-  Columns(const DenseShape& shape, size_t count, const float* weights, const float* bias)
-      : shape_(shape), count_(static_cast<int64_t>(count)), has_bias_(bias != nullptr) {
-    const auto packed_desc = Describe(kMaxBlock, PlainWeights(Tag::any)).weights_desc();
-    packed_ = dnnl::memory(packed_desc, CpuEngine());
-    dnnl::memory plain = MemoryAt(PlainWeights(Tag::ab), weights);
-    dnnl::reorder(plain, packed_).execute(ThreadStream(), plain, packed_);
-    ThreadStream().wait();
-    if (has_bias_) {
-      bias_ = AlignedArray<float>(count);
-      std::copy_n(bias, count, bias_.data());
-    }
-  }
-
-  size_t count() const { return static_cast<size_t>(count_); }
-
-  // x [block, in] -> y [block, count], dense.
-  void Run(const float* x, size_t block, float* y) const {
-    Primitive& primitive = primitives_[block - 1];
-    std::call_once(primitive.created, [&] {
-      // oneDNN shares parts of like primitives behind locks that the thread sanitizer cannot see; this one it can.
-      static std::mutex creation;
-      const std::lock_guard lock(creation);
-      primitive.desc = Describe(block, packed_.get_desc());
-      primitive.primitive = dnnl::inner_product_forward(primitive.desc);
-    });
-    const auto scratch = primitive.desc.scratchpad_desc();
-    thread_local AlignedArray<std::byte> library_scratch;
-    if (library_scratch.size() < scratch.get_size()) library_scratch = AlignedArray<std::byte>(scratch.get_size());
-    std::unordered_map<int, dnnl::memory> arguments = {
-        {DNNL_ARG_SRC, MemoryAt(primitive.desc.src_desc(), x)},
-        {DNNL_ARG_WEIGHTS, packed_},
-        {DNNL_ARG_DST, MemoryAt(primitive.desc.dst_desc(), y)},
-        {DNNL_ARG_SCRATCHPAD, dnnl::memory(scratch, CpuEngine(), library_scratch.data())}};
-    if (has_bias_) arguments.emplace(DNNL_ARG_BIAS, MemoryAt(primitive.desc.bias_desc(), bias_.data()));
-    primitive.primitive.execute(ThreadStream(), arguments);
-  }
-
- private:
-  dnnl::memory::desc PlainWeights(Tag tag) const { return {{count_, static_cast<int64_t>(shape_.in)}, kF32, tag}; }
-
-  dnnl::inner_product_forward::primitive_desc Describe(size_t block, const dnnl::memory::desc& weights) const {
-    const auto rows = static_cast<int64_t>(block);
-    const dnnl::memory::desc x({rows, static_cast<int64_t>(shape_.in)}, kF32, Tag::ab);
-    const dnnl::memory::desc y({rows, count_}, kF32, Tag::ab);
-    const dnnl::memory::desc bias = has_bias_ ? dnnl::memory::desc(Dims{count_}, kF32, Tag::a) : dnnl::memory::desc();
-    const dnnl::inner_product_forward::desc operation(dnnl::prop_kind::forward_inference, x, weights, bias, y);
-    dnnl::primitive_attr attributes;
-    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    dnnl::post_ops after;
-    if (shape_.activation == DenseActivation::kGelu) {
-      after.append_eltwise(1.0f, dnnl::algorithm::eltwise_gelu_erf, 0.0f, 0.0f);
-    } else if (shape_.activation == DenseActivation::kRelu) {
-      after.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
-    }
-    attributes.set_post_ops(after);
-    return {operation, attributes, CpuEngine()};
-  }
-
-  DenseShape shape_;
-  int64_t count_;
-  bool has_bias_;
-  AlignedArray<float> bias_;
-  dnnl::memory packed_;
-  mutable std::array<Primitive, kMaxBlock> primitives_;
-};
-
-// One cut for one thread. For more, a few cuts per thread, so that even one row keeps all of them busy.
-size_t ColumnsPerCut(size_t out, size_t threads) {
-  if (threads == 1) return out;
-  const size_t fair = (out + 2 * threads - 1) / (2 * threads);
-  return (std::max(fair, size_t{1}) + kMinColumns - 1) / kMinColumns * kMinColumns;
-}
+size_t Panels(size_t out) { return (out + kPanelColumns - 1) / kPanelColumns; }
 
 }  // namespace
 
 struct DenseProduct::State {
   DenseShape shape;
-  std::vector<std::unique_ptr<Columns>> cuts;
-  size_t columns_per_cut = 0;
+  AlignedArray<float> fp32;  // [panels, in, 32], zeros beyond the last column
+  AlignedArray<Bf16> bf16;   // [panels, in / 2 rounded up, 32, 2]
+  AlignedArray<float> bias;  // [panels, 32], zeros without a bias
+  size_t panel_bytes = 0;    // of one panel
 };
 
-DenseProduct::DenseProduct(const DenseShape& shape, const float* weights, const float* bias, const ThreadPool& pool)
+bool Supports(Precision precision) { return precision == Precision::kFp32 || HasBf16Panels(); }
+
+DenseProduct::DenseProduct(const DenseShape& shape, const float* weights, const float* bias, const ThreadPool&)
     : state_(std::make_unique<State>()) {
-  const OneDnnOnThisThread alone;
+  GROVE_CHECK(Supports(shape.precision));
   state_->shape = shape;
-  state_->columns_per_cut = ColumnsPerCut(shape.out, pool.threads());
-  for (size_t begin = 0; begin < shape.out; begin += state_->columns_per_cut) {
-    const size_t count = std::min(state_->columns_per_cut, shape.out - begin);
-    const float* cut_bias = bias != nullptr ? bias + begin : nullptr;
-    state_->cuts.push_back(std::make_unique<Columns>(shape, count, weights + begin * shape.in, cut_bias));
+  const size_t panels = Panels(shape.out), in = shape.in;
+  state_->bias = AlignedArray<float>(panels * kPanelColumns);
+  if (bias != nullptr) std::copy_n(bias, shape.out, state_->bias.data());
+  if (shape.precision == Precision::kBf16) {
+    state_->bf16 = PackBf16Panels(weights, in, shape.out);
+    state_->panel_bytes = RoundUpToEven(in) * kPanelColumns * sizeof(Bf16);
+    return;
+  }
+  state_->panel_bytes = in * kPanelColumns * sizeof(float);
+  state_->fp32 = AlignedArray<float>(panels * in * kPanelColumns);
+  for (size_t panel = 0; panel < panels; ++panel) {
+    float* to = state_->fp32.data() + panel * in * kPanelColumns;
+    const size_t first = panel * kPanelColumns, columns = std::min(kPanelColumns, shape.out - first);
+    for (size_t i = 0; i < in; ++i) {
+      for (size_t c = 0; c < columns; ++c) to[i * kPanelColumns + c] = weights[(first + c) * in + i];
+    }
   }
 }
 
@@ -154,24 +135,44 @@ DenseProduct::~DenseProduct() = default;
 
 const DenseShape& DenseProduct::shape() const { return state_->shape; }
 
+size_t DenseProduct::bytes() const {
+  return Panels(state_->shape.out) * (state_->panel_bytes + kPanelColumns * sizeof(float));
+}
+
 void DenseProduct::Forward(const float* x, size_t rows, float* y, ThreadPool& pool) const {
-  const auto& cuts = state_->cuts;
-  const size_t in = state_->shape.in, out = state_->shape.out;
-  const auto run = [&](size_t row, size_t cut) {
-    const Columns& columns = *cuts[cut];
-    const size_t block = std::min(kMaxBlock, rows - row);
-    float* block_y = y + row * out + cut * state_->columns_per_cut;
-    if (cuts.size() == 1 || block == 1) return columns.Run(x + row * in, block, block_y);
-    // The library is slow with rows that are not next to each other: a dense block, then copied where it belongs.
-    float* dense = ThreadScratch(block * columns.count());
-    columns.Run(x + row * in, block, dense);
-    for (size_t r = 0; r < block; ++r) std::copy_n(dense + r * columns.count(), columns.count(), block_y + r * out);
-  };
-  const size_t blocks = (rows + kMaxBlock - 1) / kMaxBlock;
-  pool.ParallelFor(blocks * cuts.size(), 1, [&](size_t begin, size_t end) {
-    const OneDnnOnThisThread alone;
-    for (size_t task = begin; task < end; ++task) run(task / cuts.size() * kMaxBlock, task % cuts.size());
+  Forward(x, state_->shape.in, rows, y, state_->shape.out, pool);
+}
+
+void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* y, size_t y_stride,
+                           ThreadPool& pool) const {
+  const State& state = *state_;
+  const DenseShape& shape = state.shape;
+  const bool bf16 = shape.precision == Precision::kBf16;
+  const char* weights =
+      bf16 ? reinterpret_cast<const char*>(state.bf16.data()) : reinterpret_cast<const char*>(state.fp32.data());
+  const size_t panels = Panels(shape.out), blocks = (rows + kRowBlock - 1) / kRowBlock;
+  if (panels == 0 || blocks == 0) return;
+  // Enough tasks for all threads to end at about the same time, few enough for a block of rows to serve many panels.
+  const size_t wanted = pool.threads() == 1 ? 1 : 6 * pool.threads();
+  const size_t per_group = std::max<size_t>(1, panels * blocks / std::max(wanted, blocks));
+  const size_t groups = (panels + per_group - 1) / per_group;
+  pool.ParallelFor(blocks * groups, 1, [&](size_t begin, size_t end) {
+    for (size_t task = begin; task < end; ++task) {
+      const size_t row = task / groups * kRowBlock, panel = task % groups * per_group, column = panel * kPanelColumns;
+      const DensePanels part{.x = x + row * x_stride,
+                             .weights = weights + panel * state.panel_bytes,
+                             .bias = state.bias.data() + column,
+                             .y = y + row * y_stride + column,
+                             .x_stride = x_stride,
+                             .y_stride = y_stride,
+                             .rows = std::min(kRowBlock, rows - row),
+                             .in = shape.in,
+                             .columns = std::min(per_group * kPanelColumns, shape.out - column),
+                             .activation = shape.activation};
+      bf16 ? RunBf16Panels(part) : HWY_DYNAMIC_DISPATCH(RunPanels)(part);
+    }
   });
 }
 
 }  // namespace grove
+#endif  // HWY_ONCE

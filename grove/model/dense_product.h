@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// y = act(x W^T + b), the dense product of all layers, by oneDNN. It is also the dense baseline that tree layers are
-// measured against: weights are packed once in the layout the library likes best, primitives are kept, bias and
-// activation are fused.
+// y = act(x W^T + b), the dense product of all layers. It is also the dense baseline that tree layers are measured
+// against: weights are packed once, bias and activation are applied while the sums are in registers.
 //
 //   DenseProduct product({.in = 768, .out = 3072, .activation = DenseActivation::kGelu}, weights, nullptr, pool);
 //   product.Forward(x, tokens, y, pool);
 //
-// oneDNN runs on one thread in each worker of our pool and starts none of its own. Rows are cut at fixed places, so
-// that results do not depend on the number of threads. With AVX-512 they do not depend on the batch either; on older
-// machines the library may sum in another order where fewer rows than a block of 128 are left.
+// Own loops in place of a library's because an encoder without padding has another number of rows in every call:
+// nothing is prepared for a number of rows, nothing is allocated, and a row has the same result in every batch, on any
+// number of threads. oneDNN 2.6 makes a primitive for each number of rows and was no faster: docs/cpu-encoder.md.
+//
+//     packed weights: panels of 32 columns, each [in, 32], so that one step of the sum reads two cache lines
+//     a tile of y: 12 rows x 32 columns (6 x 16 with 16 registers) held in registers over the whole sum
 #pragma once
 
 #include <cstddef>
@@ -22,28 +24,41 @@ namespace grove {
 
 enum class DenseActivation { kGelu, kNone, kRelu };
 
+// Of weights and inputs; sums are fp32 always.
+enum class Precision { kBf16, kFp32 };
+
 struct DenseShape {
   size_t in = 0;
   size_t out = 0;
   DenseActivation activation = DenseActivation::kNone;
+  Precision precision = Precision::kFp32;
 };
+
+// Whether this machine multiplies in that precision.
+bool Supports(Precision precision);
 
 class DenseProduct {
  public:
-  // `weights` [out, in] as in checkpoints, `bias` [out] or null; both copied. Columns are cut for the threads of
-  // `pool`.
+  // `weights` [out, in] as in checkpoints, `bias` [out] or null; both copied. The precision must be supported.
   DenseProduct(const DenseShape& shape, const float* weights, const float* bias, const ThreadPool& pool);
   DenseProduct(DenseProduct&&) noexcept;
   DenseProduct& operator=(DenseProduct&&) noexcept;
   ~DenseProduct();
 
   const DenseShape& shape() const;
+  size_t bytes() const;  // of the packed weights and the bias
+
   // x [rows, in] -> y [rows, out], overwritten; x and y must not overlap.
   void Forward(const float* x, size_t rows, float* y, ThreadPool& pool) const;
+  // The same with rows that lie `x_stride` and `y_stride` apart. Strides that are multiples of 1024 make the rows of a
+  // tile fall on the same few places of the first-level cache: PaddedStride() avoids them.
+  void Forward(const float* x, size_t x_stride, size_t rows, float* y, size_t y_stride, ThreadPool& pool) const;
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
+
+inline size_t PaddedStride(size_t width) { return width % 1024 == 0 ? width + 16 : width; }
 
 }  // namespace grove

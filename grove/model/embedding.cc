@@ -101,15 +101,14 @@ Result<Embedding> Embedding::Load(const ParameterSource& source, const ModelConf
   return embedding;
 }
 
-void Embedding::Forward(std::span<const int32_t> ids, std::span<const uint8_t> types, size_t length, float* y,
-                        ThreadPool& pool) const {
-  const auto positions = positions_->AtLeast(length);
-  pool.ParallelFor(ids.size(), 32, [&](size_t begin, size_t end) {
+void Embedding::Forward(const PackedTokens& tokens, float* y, ThreadPool& pool) const {
+  const auto positions = positions_->AtLeast(tokens.length);
+  pool.ParallelFor(tokens.tokens, 32, [&](size_t begin, size_t end) {
     for (size_t token = begin; token < end; ++token) {
       float* row = y + token * width_;
-      std::copy_n(words_.data() + static_cast<size_t>(ids[token]) * width_, width_, row);
-      AddInto(positions->data() + token % length * width_, width_, row);
-      const size_t type = types.empty() ? 0 : types[token];
+      std::copy_n(words_.data() + static_cast<size_t>(tokens.ids[token]) * width_, width_, row);
+      AddInto(positions->data() + tokens.places[token] % tokens.length * width_, width_, row);
+      const size_t type = tokens.types == nullptr ? 0 : tokens.types[token];
       if (types_.size() > 0) AddInto(types_.data() + type * width_, width_, row);
     }
     float* rows = y + begin * width_;

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 
 #include "grove/base/aligned.h"
 #include "grove/base/result.h"
@@ -13,6 +12,7 @@
 #include "grove/io/model_config.h"
 #include "grove/io/parameters.h"
 #include "grove/model/layer_norm.h"
+#include "grove/model/token_batch.h"
 
 namespace grove {
 
@@ -26,10 +26,9 @@ class Embedding {
   Embedding(Embedding&&) noexcept;
   ~Embedding();
 
-  // ids [batch, length], each in the vocabulary; types [batch, length], each one of the model's, or empty: all 0;
-  // length at most the model's limit. y [batch, length, width].
-  void Forward(std::span<const int32_t> ids, std::span<const uint8_t> types, size_t length, float* y,
-               ThreadPool& pool) const;
+  // Each id in the vocabulary, each type one of the model's, the length at most the model's limit.
+  // y [tokens, width].
+  void Forward(const PackedTokens& tokens, float* y, ThreadPool& pool) const;
   const AlignedArray<float>& words() const { return words_; }  // [vocabulary, width]
 
  private:

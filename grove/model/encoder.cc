@@ -12,48 +12,48 @@
 #include "grove/model/row_ops.h"
 
 namespace grove {
-namespace {
+struct Encoder::Buffers {
+  float* hidden;           // [tokens, width]
+  float* normed;           // [tokens, width]: what a layer's next part reads; pre-norm only, else hidden
+  float* mixed;            // [tokens, width]: what attention gathered
+  float* out;              // [tokens, width]: what a part adds to hidden
+  float* query_key_value;  // [tokens, 3 width]
+};
 
-// y += x over rows of `width`.
-void AddRows(const float* x, size_t rows, size_t width, float* y, ThreadPool& pool) {
-  pool.ParallelFor(rows, 64, [&](size_t begin, size_t end) {
-    AddInto(x + begin * width, (end - begin) * width, y + begin * width);
-  });
-}
-
-}  // namespace
-
-Result<Encoder::Layer> Encoder::LoadLayer(const ParameterSource& source, int64_t index, const ModelConfig& config,
-                                          const ThreadPool& pool) {
-  const LayerNames names = LayerNamesOf(config, index);
-  const int64_t width = config.width;
-  GROVE_ASSIGN_OR_RETURN(LayerNorm norm1, LayerNorm::Load(source, names.attention_norm, width, config.norm_eps));
-  GROVE_ASSIGN_OR_RETURN(const AttentionParameters read, ReadAttention(source, config, index));
+Result<Encoder::Layer> Encoder::LoadLayer(const ParameterSource& source, int64_t index) const {
+  const LayerNames names = LayerNamesOf(config_, index);
+  const int64_t width = config_.width;
+  const Precision precision = options_.precision;
+  GROVE_ASSIGN_OR_RETURN(LayerNorm norm1, LayerNorm::Load(source, names.attention_norm, width, config_.norm_eps));
+  GROVE_ASSIGN_OR_RETURN(const AttentionParameters read, ReadAttention(source, config_, index));
   const auto size = static_cast<size_t>(width);
-  Layer layer{.attention_norm = std::move(norm1),
-              .query_key_value = DenseProduct({.in = size, .out = 3 * size}, read.query_key_value.data(),
-                                              read.query_key_value_bias.data(), pool),
-              .attention_out = DenseProduct({.in = size, .out = size}, read.out.data(), read.out_bias.data(), pool),
-              .feed_forward_norm = {},
-              .feed_forward = {}};
-  const FeedForwardConfig& feed_forward = config.FeedForwardOf(index);
+  const DenseShape in{.in = size, .out = 3 * size, .precision = precision};
+  const DenseShape out{.in = size, .out = size, .precision = precision};
+  Layer layer{
+      .attention_norm = std::move(norm1),
+      .query_key_value = DenseProduct(in, read.query_key_value.data(), read.query_key_value_bias.data(), *pool_),
+      .attention_out = DenseProduct(out, read.out.data(), read.out_bias.data(), *pool_),
+      .feed_forward_norm = {},
+      .feed_forward = {}};
+  const FeedForwardConfig& feed_forward = config_.FeedForwardOf(index);
   if (feed_forward.kind == FeedForwardKind::kNone) return layer;
   GROVE_ASSIGN_OR_RETURN(layer.feed_forward_norm,
-                         LayerNorm::Load(source, names.feed_forward_norm, width, config.norm_eps));
+                         LayerNorm::Load(source, names.feed_forward_norm, width, config_.norm_eps));
   GROVE_ASSIGN_OR_RETURN(layer.feed_forward,
-                         LoadFeedForward(source, names.feed_forward, feed_forward, width, index, pool));
+                         LoadFeedForward(source, names.feed_forward, feed_forward, width, index, *pool_, precision));
   return layer;
 }
 
-Result<Encoder> Encoder::Load(const ModelDirectory& directory, ThreadPool* pool) {
-  return Load(FileParameters(directory.weights, directory.config), directory.config, pool);
+Result<Encoder> Encoder::Load(const ModelDirectory& directory, ThreadPool* pool, const EncoderOptions& options) {
+  return Load(FileParameters(directory.weights, directory.config), directory.config, pool, options);
 }
 
-Result<Encoder> Encoder::Load(const ParameterSource& source, const ModelConfig& config, ThreadPool* pool) {
+Result<Encoder> Encoder::Load(const ParameterSource& source, const ModelConfig& config, ThreadPool* pool,
+                              const EncoderOptions& options) {
   GROVE_ASSIGN_OR_RETURN(Embedding embedding, Embedding::Load(source, config));
-  Encoder encoder(config, pool, std::move(embedding));
+  Encoder encoder(config, options, pool, std::move(embedding));
   for (int64_t i = 0; i < config.layers; ++i) {
-    GROVE_ASSIGN_OR_RETURN(Layer layer, LoadLayer(source, i, config, *pool));
+    GROVE_ASSIGN_OR_RETURN(Layer layer, encoder.LoadLayer(source, i));
     encoder.layers_.push_back(std::move(layer));
   }
   if (config.final_norm) {
@@ -89,44 +89,70 @@ Status Encoder::Check(const TokenBatch& batch) const {
   return Ok{};
 }
 
-// normed, mixed [tokens, width] and qkv [tokens, 3 width] are scratch.
-void Encoder::RunLayer(const Layer& layer, const TokenBatch& batch, float* hidden, float* normed, float* mixed,
-                       float* qkv) const {
-  const size_t tokens = batch.ids.size(), width = static_cast<size_t>(config_.width);
+// Pre-norm: the norm that layer `index` begins with, at the end the final one, or null for none.
+const LayerNorm* Encoder::NormBefore(size_t index) const {
+  if (index < layers_.size()) return &layers_[index].attention_norm;
+  return final_norm_ ? &*final_norm_ : nullptr;
+}
+
+// A residual and the norm after it are one pass over the rows. Pre-norm: `normed` holds the norm of the hidden vectors
+// when a layer begins.
+void Encoder::RunLayer(size_t index, const PackedTokens& tokens, const Buffers& buffers, Arena& arena) const {
+  const Layer& layer = layers_[index];
+  const size_t rows = tokens.tokens, width = static_cast<size_t>(config_.width);
   const auto heads = static_cast<size_t>(config_.heads);
-  const AttentionShape attention{batch.batch, batch.length, heads, width / heads};
+  const AttentionShape attention{tokens.sequences, heads, width / heads};
+  layer.query_key_value.Forward(buffers.normed, rows, buffers.query_key_value, *pool_);
+  SelfAttention(attention, buffers.query_key_value, tokens.is_key, buffers.mixed, *pool_);
+  layer.attention_out.Forward(buffers.mixed, rows, buffers.out, *pool_);
   const bool post_norm = config_.post_norm();
-  const float* x = hidden;
-  const auto before = [&](const LayerNorm& norm) {
-    if (post_norm) return;
-    norm.Forward(hidden, tokens, normed, *pool_);
-    x = normed;
+  const auto add = [&](const LayerNorm* norm) {
+    if (norm != nullptr) return norm->AddForward(buffers.out, rows, buffers.hidden, buffers.normed, *pool_);
+    pool_->ParallelFor(rows, 64, [&](size_t begin, size_t end) {
+      AddInto(buffers.out + begin * width, (end - begin) * width, buffers.hidden + begin * width);
+    });
   };
-  const auto add = [&](const float* y, const LayerNorm& norm) {
-    AddRows(y, tokens, width, hidden, *pool_);
-    if (post_norm) norm.Forward(hidden, tokens, hidden, *pool_);
-  };
-  before(layer.attention_norm);
-  layer.query_key_value.Forward(x, tokens, qkv, *pool_);
-  SelfAttention(attention, qkv, batch.mask, mixed, *pool_);
-  layer.attention_out.Forward(mixed, tokens, normed, *pool_);
-  add(normed, layer.attention_norm);
-  if (!layer.feed_forward) return;
-  before(*layer.feed_forward_norm);
-  layer.feed_forward->Forward(x, batch.ids.data(), tokens, mixed, *pool_);
-  add(mixed, *layer.feed_forward_norm);
+  const LayerNorm* after = post_norm ? nullptr : NormBefore(index + 1);
+  if (!layer.feed_forward) return add(post_norm ? &layer.attention_norm : after);
+  add(post_norm ? &layer.attention_norm : &*layer.feed_forward_norm);
+  layer.feed_forward->Forward(buffers.normed, tokens.ids, rows, buffers.out, arena, *pool_);
+  add(post_norm ? &*layer.feed_forward_norm : after);
+}
+
+void Encoder::RunLayers(const PackedTokens& tokens, Arena& arena, float* hidden) const {
+  const size_t rows = tokens.tokens, size = rows * static_cast<size_t>(config_.width);
+  embedding_.Forward(tokens, hidden, *pool_);
+  const bool post_norm = config_.post_norm();
+  Buffers buffers{.hidden = hidden,
+                  .normed = post_norm ? hidden : arena.Take<float>(size),
+                  .mixed = arena.Take<float>(size),
+                  .out = arena.Take<float>(size),
+                  .query_key_value = arena.Take<float>(3 * size)};
+  if (post_norm) {
+    for (size_t i = 0; i < layers_.size(); ++i) RunLayer(i, tokens, buffers, arena);
+    return;
+  }
+  if (NormBefore(0) != nullptr) NormBefore(0)->Forward(hidden, rows, buffers.normed, *pool_);
+  for (size_t i = 0; i < layers_.size(); ++i) RunLayer(i, tokens, buffers, arena);
+  if (final_norm_) std::copy_n(buffers.normed, size, hidden);
+}
+
+Status Encoder::Forward(const TokenBatch& batch, Arena& arena, float* hidden) const {
+  GROVE_RETURN_IF_ERROR(Check(batch));
+  if (batch.ids.empty()) return Ok{};
+  const Arena::Scope scope(arena);
+  const PackedTokens tokens = PackTokens(batch, arena);
+  const auto width = static_cast<size_t>(config_.width);
+  float* packed = tokens.whole ? hidden : arena.Take<float>(tokens.tokens * width);
+  RunLayers(tokens, arena, packed);
+  if (!tokens.whole) Unpack(tokens, batch.batch, packed, width, hidden);
+  return Ok{};
 }
 
 Result<AlignedArray<float>> Encoder::Forward(const TokenBatch& batch) const {
-  GROVE_RETURN_IF_ERROR(Check(batch));
-  const size_t tokens = batch.ids.size(), width = static_cast<size_t>(config_.width);
-  AlignedArray<float> hidden(tokens * width), normed(tokens * width), mixed(tokens * width), qkv(tokens * 3 * width);
-  if (tokens == 0) return hidden;
-  embedding_.Forward(batch.ids, batch.types, batch.length, hidden.data(), *pool_);
-  for (const Layer& layer : layers_) {
-    RunLayer(layer, batch, hidden.data(), normed.data(), mixed.data(), qkv.data());
-  }
-  if (final_norm_) final_norm_->Forward(hidden.data(), tokens, hidden.data(), *pool_);
+  Arena arena;
+  AlignedArray<float> hidden(batch.ids.size() * static_cast<size_t>(config_.width));
+  GROVE_RETURN_IF_ERROR(Forward(batch, arena, hidden.data()));
   return hidden;
 }
 

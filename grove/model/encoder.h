@@ -11,7 +11,8 @@
 //   GROVE_ASSIGN_OR_RETURN(AlignedArray<float> hidden, encoder.Forward({.ids = ids, .batch = 1, .length =
 //   ids.size()}));
 //
-// Results do not depend on the number of threads. One call at a time per pool.
+// A sequence has the same result in any batch, on any number of threads (layers without a tree or dense layer:
+// feed_forward.h). One call at a time per pool.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "grove/base/aligned.h"
+#include "grove/base/arena.h"
 #include "grove/base/result.h"
 #include "grove/base/thread_pool.h"
 #include "grove/io/model_directory.h"
@@ -28,31 +30,31 @@
 #include "grove/model/embedding.h"
 #include "grove/model/feed_forward.h"
 #include "grove/model/layer_norm.h"
+#include "grove/model/token_batch.h"
 
 namespace grove {
 
-// Sequences of equal length; shorter ones are padded at their end and masked there.
-struct TokenBatch {
-  std::span<const int32_t> ids;        // [batch, length]
-  std::span<const uint8_t> mask = {};  // [batch, length]: 1 token, 0 padding; empty: all are tokens
-  // [batch, length]: first or second text of a pair, below the model's token_types; empty: all 0
-  std::span<const uint8_t> types = {};
-  size_t batch = 0;
-  size_t length = 0;
+struct EncoderOptions {
+  Precision precision = Precision::kFp32;  // of the dense products; it must be supported
 };
 
 class Encoder {
  public:
   // Copies the weights. `pool` must outlive the encoder.
-  static Result<Encoder> Load(const ModelDirectory& directory, ThreadPool* pool);
-  static Result<Encoder> Load(const ParameterSource& source, const ModelConfig& config, ThreadPool* pool);
+  static Result<Encoder> Load(const ModelDirectory& directory, ThreadPool* pool, const EncoderOptions& options = {});
+  static Result<Encoder> Load(const ParameterSource& source, const ModelConfig& config, ThreadPool* pool,
+                              const EncoderOptions& options = {});
 
   const ModelConfig& config() const { return config_; }
+  const EncoderOptions& options() const { return options_; }
   ThreadPool& pool() const { return *pool_; }
   const AlignedArray<float>& word_embedding() const { return embedding_.words(); }  // [vocabulary, width]
 
-  // hidden [batch, length, width]; values at padding have no meaning of their own. An error if the batch is longer than
-  // the model's limit or has an id outside the vocabulary.
+  // hidden [batch, length, width], 0 at padding, which is not computed. An error if the batch is longer than the
+  // model's limit or has an id outside the vocabulary. With the same `arena` and a batch no larger than before, dense
+  // layers allocate nothing.
+  Status Forward(const TokenBatch& batch, Arena& arena, float* hidden) const;
+  // The same with memory of its own.
   Result<AlignedArray<float>> Forward(const TokenBatch& batch) const;
 
  private:
@@ -64,15 +66,19 @@ class Encoder {
     std::unique_ptr<FeedForward> feed_forward;
   };
 
-  Encoder(ModelConfig config, ThreadPool* pool, Embedding embedding)
-      : config_(std::move(config)), pool_(pool), embedding_(std::move(embedding)) {}
-  static Result<Layer> LoadLayer(const ParameterSource& source, int64_t index, const ModelConfig& config,
-                                 const ThreadPool& pool);
-  void RunLayer(const Layer& layer, const TokenBatch& batch, float* hidden, float* normed, float* mixed,
-                float* qkv) const;
+  // Hidden vectors between layers and what one layer needs beside them.
+  struct Buffers;
+
+  Encoder(ModelConfig config, const EncoderOptions& options, ThreadPool* pool, Embedding embedding)
+      : config_(std::move(config)), options_(options), pool_(pool), embedding_(std::move(embedding)) {}
+  Result<Layer> LoadLayer(const ParameterSource& source, int64_t index) const;
   Status Check(const TokenBatch& batch) const;
+  void RunLayers(const PackedTokens& tokens, Arena& arena, float* hidden) const;
+  void RunLayer(size_t index, const PackedTokens& tokens, const Buffers& buffers, Arena& arena) const;
+  const LayerNorm* NormBefore(size_t index) const;
 
   ModelConfig config_;
+  EncoderOptions options_;
   ThreadPool* pool_;
   Embedding embedding_;
   std::vector<Layer> layers_;

@@ -43,7 +43,7 @@ class EncoderTest : public testing::Test {
     std::vector<uint8_t> mask(2 * kLength, 1);
     mask[kLength + 1] = mask[2 * kLength - 1] = mask[2 * kLength - 2] = 0;
     const AlignedArray<float> hidden =
-        encoder.Forward({.ids = ids, .mask = mask, .batch = 2, .length = kLength}).value();
+        encoder.Forward({.ids = ids, .mask = mask, .batch = 2, .length = kLength, .compute_padding = true}).value();
     const PlainModel plain(config, tensors);
     std::vector<PlainModel::Rows> expected;
     const auto width = static_cast<size_t>(config.width);

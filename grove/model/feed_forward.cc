@@ -26,9 +26,9 @@ constexpr Kind kKinds[] = {
 }  // namespace
 
 FeedForwardResult LoadFeedForward(const ParameterSource& parameters, const FeedForwardNames& names,
-                                  const FeedForwardConfig& config, int64_t width, int64_t layer,
-                                  const ThreadPool& pool) {
-  const FeedForwardSource source{parameters, names, config, width, layer, pool};
+                                  const FeedForwardConfig& config, int64_t width, int64_t layer, const ThreadPool& pool,
+                                  Precision precision) {
+  const FeedForwardSource source{parameters, names, config, width, layer, pool, precision};
   for (const Kind& entry : kKinds) {
     if (entry.kind != config.kind) continue;
     GROVE_ASSIGN_OR_RETURN(std::unique_ptr<FeedForward> loaded, entry.load(source));

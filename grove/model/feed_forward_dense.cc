@@ -13,7 +13,7 @@ namespace grove {
 namespace {
 
 // The neurons of so many tokens stay in the cache between the two products.
-constexpr size_t kTokens = 512;
+constexpr size_t kTokens = 384;
 
 // act(x W_in) W_out, or (x W_value * gelu(x W_gate)) W_out: in a GLU the first half of dense_in is the value.
 class DenseFeedForward : public FeedForward {
@@ -21,20 +21,21 @@ class DenseFeedForward : public FeedForward {
   DenseFeedForward(DenseProduct in, std::optional<DenseProduct> gate, DenseProduct out)
       : in_(std::move(in)), gate_(std::move(gate)), out_(std::move(out)) {}
 
-  void Forward(const float* x, const int32_t*, size_t tokens, float* y, ThreadPool& pool) const override {
-    const size_t width = in_.shape().in, neurons = in_.shape().out;
-    AlignedArray<float> hidden(std::min(tokens, kTokens) * neurons);
-    AlignedArray<float> gate(gate_ ? hidden.size() : 0);
+  void Forward(const float* x, const int32_t*, size_t tokens, float* y, Arena& arena, ThreadPool& pool) const override {
+    const Arena::Scope scope(arena);
+    const size_t width = in_.shape().in, neurons = in_.shape().out, stride = PaddedStride(neurons);
+    float* hidden = arena.Take<float>(std::min(tokens, kTokens) * stride);
+    float* gate = gate_ ? arena.Take<float>(std::min(tokens, kTokens) * stride) : nullptr;
     for (size_t begin = 0; begin < tokens; begin += kTokens) {
       const size_t count = std::min(kTokens, tokens - begin);
-      in_.Forward(x + begin * width, count, hidden.data(), pool);
+      in_.Forward(x + begin * width, width, count, hidden, stride, pool);
       if (gate_) {
-        gate_->Forward(x + begin * width, count, gate.data(), pool);
+        gate_->Forward(x + begin * width, width, count, gate, stride, pool);
         pool.ParallelFor(count, 32, [&](size_t first, size_t last) {
-          MultiplyInto(gate.data() + first * neurons, (last - first) * neurons, hidden.data() + first * neurons);
+          for (size_t t = first; t < last; ++t) MultiplyInto(gate + t * stride, neurons, hidden + t * stride);
         });
       }
-      out_.Forward(hidden.data(), count, y + begin * width, pool);
+      out_.Forward(hidden, stride, count, y + begin * width, width, pool);
     }
   }
 
@@ -49,14 +50,16 @@ class WithAlwaysOn : public FeedForward {
   WithAlwaysOn(std::unique_ptr<FeedForward> layer, DenseProduct in, DenseProduct out)
       : layer_(std::move(layer)), width_(in.shape().in), always_(std::move(in), std::nullopt, std::move(out)) {}
 
-  void Forward(const float* x, const int32_t* ids, size_t tokens, float* y, ThreadPool& pool) const override {
-    layer_->Forward(x, ids, tokens, y, pool);
-    AlignedArray<float> part(std::min(tokens, kTokens) * width_);
+  void Forward(const float* x, const int32_t* ids, size_t tokens, float* y, Arena& arena,
+               ThreadPool& pool) const override {
+    layer_->Forward(x, ids, tokens, y, arena, pool);
+    const Arena::Scope scope(arena);
+    float* part = arena.Take<float>(std::min(tokens, kTokens) * width_);
     for (size_t begin = 0; begin < tokens; begin += kTokens) {
       const size_t count = std::min(kTokens, tokens - begin);
-      always_.Forward(x + begin * width_, nullptr, count, part.data(), pool);
+      always_.Forward(x + begin * width_, nullptr, count, part, arena, pool);
       pool.ParallelFor(count, 64, [&](size_t first, size_t last) {
-        AddInto(part.data() + first * width_, (last - first) * width_, y + (begin + first) * width_);
+        AddInto(part + first * width_, (last - first) * width_, y + (begin + first) * width_);
       });
     }
   }
@@ -89,7 +92,8 @@ FeedForwardResult LoadDense(const FeedForwardSource& source) {
   }
   const DenseShape value_shape{.in = static_cast<size_t>(width),
                                .out = static_cast<size_t>(neurons),
-                               .activation = glu ? DenseActivation::kNone : InActivation(config)};
+                               .activation = glu ? DenseActivation::kNone : InActivation(config),
+                               .precision = source.precision};
   std::optional<DenseProduct> gate;
   if (glu) {
     DenseShape gate_shape = value_shape;
@@ -97,7 +101,8 @@ FeedForwardResult LoadDense(const FeedForwardSource& source) {
     gate.emplace(gate_shape, in.data() + neurons * width, names.dense_bias ? in_bias.data() + neurons : nullptr,
                  source.pool);
   }
-  const DenseShape out_shape{.in = static_cast<size_t>(neurons), .out = static_cast<size_t>(width)};
+  const DenseShape out_shape{
+      .in = static_cast<size_t>(neurons), .out = static_cast<size_t>(width), .precision = source.precision};
   return {std::make_unique<DenseFeedForward>(DenseProduct(value_shape, in.data(), in_bias.data(), source.pool),
                                              std::move(gate),
                                              DenseProduct(out_shape, out.data(), out_bias.data(), source.pool))};
@@ -107,9 +112,12 @@ FeedForwardResult LoadAlwaysOn(const FeedForwardSource& source, std::unique_ptr<
   const int64_t width = source.width, neurons = source.config.always_on;
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> in, source.Read("always_on_in.weight", {neurons, width}));
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> out, source.Read("always_on_out.weight", {width, neurons}));
-  const DenseShape in_shape{
-      .in = static_cast<size_t>(width), .out = static_cast<size_t>(neurons), .activation = InActivation(source.config)};
-  const DenseShape out_shape{.in = static_cast<size_t>(neurons), .out = static_cast<size_t>(width)};
+  const DenseShape in_shape{.in = static_cast<size_t>(width),
+                            .out = static_cast<size_t>(neurons),
+                            .activation = InActivation(source.config),
+                            .precision = source.precision};
+  const DenseShape out_shape{
+      .in = static_cast<size_t>(neurons), .out = static_cast<size_t>(width), .precision = source.precision};
   return {std::make_unique<WithAlwaysOn>(std::move(layer), DenseProduct(in_shape, in.data(), nullptr, source.pool),
                                          DenseProduct(out_shape, out.data(), nullptr, source.pool))};
 }

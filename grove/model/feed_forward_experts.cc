@@ -17,12 +17,13 @@ class LeafTreeFeedForward : public FeedForward {
  public:
   LeafTreeFeedForward(PackedLeafRouter router, PackedExperts leaves)
       : router_(std::move(router)), leaves_(std::move(leaves)) {}
-  void Forward(const float* x, const int32_t*, size_t tokens, float* y, ThreadPool& pool) const override {
+  void Forward(const float* x, const int32_t*, size_t tokens, float* y, Arena& arena, ThreadPool& pool) const override {
     const size_t per_token = router_.shape().leaves_per_token();
-    std::vector<uint32_t> chosen(tokens * per_token);
-    std::vector<float> gates(chosen.size());
-    RouteLeaves(router_, x, tokens, {chosen.data(), gates.data()}, pool);
-    GatedExpertsForward(leaves_, x, tokens, {chosen.data(), gates.data(), per_token}, y, pool);
+    const Arena::Scope scope(arena);
+    auto* chosen = arena.Take<uint32_t>(tokens * per_token);
+    auto* gates = arena.Take<float>(tokens * per_token);
+    RouteLeaves(router_, x, tokens, {chosen, gates}, pool);
+    GatedExpertsForward(leaves_, x, tokens, {chosen, gates, per_token}, y, pool);
   }
 
  private:
@@ -33,7 +34,7 @@ class LeafTreeFeedForward : public FeedForward {
 class MoeFeedForward : public FeedForward {
  public:
   explicit MoeFeedForward(Mixture mixture) : mixture_(std::move(mixture)) {}
-  void Forward(const float* x, const int32_t*, size_t tokens, float* y, ThreadPool& pool) const override {
+  void Forward(const float* x, const int32_t*, size_t tokens, float* y, Arena&, ThreadPool& pool) const override {
     mixture_.Forward(x, tokens, y, pool);
   }
 

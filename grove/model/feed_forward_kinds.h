@@ -25,6 +25,7 @@ struct FeedForwardSource {
   int64_t width;
   int64_t layer;  // its number in the model
   const ThreadPool& pool;
+  Precision precision;  // of dense products
 
   // The tensor "<prefix><name>" of exactly this shape.
   Result<AlignedArray<float>> Read(const std::string& name, const Shape& shape) const {

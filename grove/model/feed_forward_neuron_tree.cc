@@ -17,7 +17,7 @@ namespace {
 class NeuronTreeFeedForward : public FeedForward {
  public:
   explicit NeuronTreeFeedForward(PackedNeuronTree tree) : tree_(std::move(tree)) {}
-  void Forward(const float* x, const int32_t*, size_t tokens, float* y, ThreadPool& pool) const override {
+  void Forward(const float* x, const int32_t*, size_t tokens, float* y, Arena&, ThreadPool& pool) const override {
     NeuronTreeForward(tree_, x, tokens, y, nullptr, pool);
   }
 
@@ -30,11 +30,12 @@ class PlaneRoutedFeedForward : public FeedForward {
  public:
   PlaneRoutedFeedForward(PackedNeuronTree tree, PackedLeafRouter planes)
       : tree_(std::move(tree)), planes_(std::move(planes)) {}
-  void Forward(const float* x, const int32_t*, size_t tokens, float* y, ThreadPool& pool) const override {
-    std::vector<uint32_t> ends(tokens * tree_.shape().trees);
-    std::vector<float> gates(ends.size());  // all 1
-    RouteLeaves(planes_, x, tokens, {ends.data(), gates.data()}, pool);
-    NeuronTreeForwardAlong(tree_, x, tokens, ends.data(), y, pool);
+  void Forward(const float* x, const int32_t*, size_t tokens, float* y, Arena& arena, ThreadPool& pool) const override {
+    const Arena::Scope scope(arena);
+    auto* ends = arena.Take<uint32_t>(tokens * tree_.shape().trees);
+    auto* gates = arena.Take<float>(tokens * tree_.shape().trees);  // all 1
+    RouteLeaves(planes_, x, tokens, {ends, gates}, pool);
+    NeuronTreeForwardAlong(tree_, x, tokens, ends, y, pool);
   }
 
  private:
@@ -48,15 +49,17 @@ class HashRoutedFeedForward : public FeedForward {
   HashRoutedFeedForward(PackedNeuronTree tree, int64_t seed, int64_t layer) : tree_(std::move(tree)) {
     for (size_t k = 0; k < tree_.shape().trees; ++k) keys_.push_back(TreeKey(seed, layer, static_cast<int64_t>(k)));
   }
-  void Forward(const float* x, const int32_t* ids, size_t tokens, float* y, ThreadPool& pool) const override {
+  void Forward(const float* x, const int32_t* ids, size_t tokens, float* y, Arena& arena,
+               ThreadPool& pool) const override {
     const size_t depth = tree_.shape().depth, trees = keys_.size();
-    std::vector<uint32_t> ends(tokens * trees);
+    const Arena::Scope scope(arena);
+    auto* ends = arena.Take<uint32_t>(tokens * trees);
     for (size_t t = 0; t < tokens; ++t) {
       for (size_t k = 0; k < trees; ++k) {
         ends[t * trees + k] = static_cast<uint32_t>(k << depth) + TokenPathEnd(TokenPath(keys_[k], ids[t]), depth);
       }
     }
-    NeuronTreeForwardAlong(tree_, x, tokens, ends.data(), y, pool);
+    NeuronTreeForwardAlong(tree_, x, tokens, ends, y, pool);
   }
 
  private:

@@ -11,7 +11,7 @@ namespace {
 class ProductKeyFeedForward : public FeedForward {
  public:
   explicit ProductKeyFeedForward(ProductKey layer) : layer_(std::move(layer)) {}
-  void Forward(const float* x, const int32_t*, size_t tokens, float* y, ThreadPool& pool) const override {
+  void Forward(const float* x, const int32_t*, size_t tokens, float* y, Arena&, ThreadPool& pool) const override {
     layer_.Forward(x, tokens, y, pool);
   }
 

@@ -17,10 +17,12 @@ namespace {
 
 // The linear layer "<name>.weight" and "<name>.bias".
 Result<DenseProduct> ReadLinear(const ParameterSource& source, const std::string& name, int64_t in, int64_t out,
-                                const ThreadPool& pool, DenseActivation activation = DenseActivation::kNone) {
+                                const ThreadPool& pool, DenseActivation activation = DenseActivation::kNone,
+                                Precision precision = Precision::kFp32) {
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> weight, source.Read(name + ".weight", {out, in}));
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> bias, source.Read(name + ".bias", {out}));
-  const DenseShape shape{.in = static_cast<size_t>(in), .out = static_cast<size_t>(out), .activation = activation};
+  const DenseShape shape{
+      .in = static_cast<size_t>(in), .out = static_cast<size_t>(out), .activation = activation, .precision = precision};
   return DenseProduct(shape, weight.data(), bias.data(), pool);
 }
 
@@ -46,7 +48,9 @@ MaskedLmNames MaskedLmNamesOf(const ModelConfig& config) {
 Result<MaskedLmHead> MaskedLmHead::Load(const ParameterSource& source, const Encoder& encoder) {
   const ModelConfig& config = encoder.config();
   const MaskedLmNames names = MaskedLmNamesOf(config);
-  const DenseShape shape{.in = static_cast<size_t>(config.width), .out = static_cast<size_t>(config.vocabulary)};
+  const Precision precision = encoder.options().precision;
+  const DenseShape shape{
+      .in = static_cast<size_t>(config.width), .out = static_cast<size_t>(config.vocabulary), .precision = precision};
   AlignedArray<float> own, bias;
   if (!names.decoder.empty() && source.Has(names.decoder)) {
     GROVE_ASSIGN_OR_RETURN(own, source.Read(names.decoder, {config.vocabulary, config.width}));
@@ -60,7 +64,7 @@ Result<MaskedLmHead> MaskedLmHead::Load(const ParameterSource& source, const Enc
   const bool relu = config.feed_forward.nonlinearity == NonLinearity::kRelu;
   GROVE_ASSIGN_OR_RETURN(head.transform_,
                          ReadLinear(source, names.transform, config.width, config.width, encoder.pool(),
-                                    relu ? DenseActivation::kRelu : DenseActivation::kGelu));
+                                    relu ? DenseActivation::kRelu : DenseActivation::kGelu, precision));
   GROVE_ASSIGN_OR_RETURN(head.norm_, LayerNorm::Load(source, names.norm, config.width, config.norm_eps));
   return head;
 }

@@ -26,4 +26,12 @@ void LayerNorm::Forward(const float* x, size_t rows, float* y, ThreadPool& pool)
                    [&](size_t begin, size_t end) { ForwardHere(x + begin * width, end - begin, y + begin * width); });
 }
 
+void LayerNorm::AddForward(const float* x, size_t rows, float* sum, float* y, ThreadPool& pool) const {
+  const size_t width = weight_.size();
+  pool.ParallelFor(rows, 32, [&](size_t begin, size_t end) {
+    const size_t at = begin * width;
+    AddNormalizeRows(x + at, end - begin, width, weight_.data(), bias_.data(), eps_, sum + at, y + at);
+  });
+}
+
 }  // namespace grove

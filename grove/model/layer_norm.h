@@ -19,7 +19,9 @@ class LayerNorm {
 
   // x [rows, width] -> y [rows, width]; y may be x.
   void Forward(const float* x, size_t rows, float* y, ThreadPool& pool) const;
-  // The same on the calling thread.
+  // sum += x, y = the norm of sum; all [rows, width]; y may be sum.
+  void AddForward(const float* x, size_t rows, float* sum, float* y, ThreadPool& pool) const;
+  // The first on the calling thread.
   void ForwardHere(const float* x, size_t rows, float* y) const;
 
  private:

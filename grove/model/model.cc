@@ -2,6 +2,8 @@
 // Copyright 2026 The Grove Authors.
 #include "grove/model/model.h"
 
+#include <algorithm>
+#include <span>
 #include <utility>
 
 #include "grove/base/check.h"
@@ -58,7 +60,7 @@ Result<LoadedModel> LoadModel(const std::string& path, ThreadPool* pool, const L
   if (options.tokenizer) {
     GROVE_ASSIGN_OR_RETURN(tokenizer, LoadTokenizer(directory));
   }
-  GROVE_ASSIGN_OR_RETURN(Encoder encoder, Encoder::Load(directory, pool));
+  GROVE_ASSIGN_OR_RETURN(Encoder encoder, Encoder::Load(directory, pool, options.encoder));
   LoadedModel model{.path = path, .tokenizer = std::move(tokenizer), .encoder = std::move(encoder)};
   GROVE_RETURN_IF_ERROR(LoadHead(FileParameters(directory.weights, directory.config), *pool, model));
   return model;
@@ -78,24 +80,61 @@ Shape LogitsShape(const ModelConfig& config, int64_t batch, int64_t length) {
   GROVE_CHECK(false);
 }
 
-Result<ModelOutput> RunModel(const LoadedModel& model, const TokenBatch& batch) {
+namespace {
+
+// Poolers of crammedBERT take padding like any token; all others read the first place, which may be padding too.
+bool HeadReadsPadding(const LoadedModel& model, const TokenBatch& batch) {
+  if (batch.mask.empty() || (!model.classifier && !model.pooler)) return false;
+  if (model.config().head.pooler != PoolerKind::kFirstToken) return true;
+  for (size_t place = 0; place < batch.mask.size(); place += batch.length) {
+    if (batch.mask[place] == 0) return true;
+  }
+  return false;
+}
+
+// A head of single tokens, run where there are some: rows are gathered, some at a time, and their scores put in place.
+template <class Head>
+void RunAtTokens(const Head& head, const TokenBatch& batch, size_t width, size_t scores, const ModelOutput& output,
+                 float* logits, ThreadPool& pool) {
+  constexpr size_t kAtOnce = 96;
+  Arena arena;
+  const PackedTokens packed = PackTokens(batch, arena);
+  if (packed.whole) return head.Forward(output.hidden.data(), packed.tokens, logits, pool);
+  auto* rows = arena.Take<float>(kAtOnce * width);
+  auto* answers = arena.Take<float>(kAtOnce * scores);
+  for (size_t begin = 0; begin < packed.tokens; begin += kAtOnce) {
+    const std::span places(packed.places + begin, std::min(kAtOnce, packed.tokens - begin));
+    for (size_t i = 0; i < places.size(); ++i) {
+      std::copy_n(output.hidden.data() + places[i] * width, width, rows + i * width);
+    }
+    head.Forward(rows, places.size(), answers, pool);
+    for (size_t i = 0; i < places.size(); ++i) std::copy_n(answers + i * scores, scores, logits + places[i] * scores);
+  }
+}
+
+}  // namespace
+
+Result<ModelOutput> RunModel(const LoadedModel& model, const TokenBatch& given) {
+  TokenBatch batch = given;
+  batch.compute_padding = batch.compute_padding || HeadReadsPadding(model, batch);
   ModelOutput output;
   GROVE_ASSIGN_OR_RETURN(output.hidden, model.encoder.Forward(batch));
-  size_t size = model.config().head.kind == HeadKind::kNone ? 0 : 1;
-  for (const int64_t extent :
-       LogitsShape(model.config(), static_cast<int64_t>(batch.batch), static_cast<int64_t>(batch.length))) {
-    size *= static_cast<size_t>(extent);
-  }
+  const ModelConfig& config = model.config();
+  const auto width = static_cast<size_t>(config.width);
+  const Shape shape = LogitsShape(config, static_cast<int64_t>(batch.batch), static_cast<int64_t>(batch.length));
+  size_t size = shape.empty() ? 0 : 1;
+  for (const int64_t extent : shape) size *= static_cast<size_t>(extent);
   output.logits = AlignedArray<float>(size);
+  if (batch.ids.empty()) return output;
   ThreadPool& pool = model.encoder.pool();
   const float* hidden = output.hidden.data();
-  const size_t tokens = batch.batch * batch.length;
-  if (tokens == 0) return output;
-  if (model.masked_lm) model.masked_lm->Forward(hidden, tokens, output.logits.data(), pool);
-  if (model.token_classifier) model.token_classifier->Forward(hidden, tokens, output.logits.data(), pool);
-  if (model.classifier) model.classifier->Forward(hidden, batch.batch, batch.length, output.logits.data(), pool);
+  float* logits = output.logits.data();
+  const size_t scores = shape.empty() ? 0 : static_cast<size_t>(shape.back());
+  if (model.masked_lm) RunAtTokens(*model.masked_lm, batch, width, scores, output, logits, pool);
+  if (model.token_classifier) RunAtTokens(*model.token_classifier, batch, width, scores, output, logits, pool);
+  if (model.classifier) model.classifier->Forward(hidden, batch.batch, batch.length, logits, pool);
   if (model.pooler) {
-    output.pooled = AlignedArray<float>(batch.batch * static_cast<size_t>(model.config().width));
+    output.pooled = AlignedArray<float>(batch.batch * width);
     model.pooler->Forward(hidden, batch.batch, batch.length, output.pooled.data(), pool);
   }
   return output;

@@ -33,6 +33,7 @@ struct LoadedModel {
 
 struct LoadOptions {
   bool tokenizer = true;  // an error if the directory has none, or one with more words than the model
+  EncoderOptions encoder = {};
 };
 
 // `pool` must outlive the model.
@@ -48,7 +49,8 @@ struct ModelOutput {
 // head.
 Shape LogitsShape(const ModelConfig& config, int64_t batch, int64_t length);
 
-// Encoder and head. Values at padding have no meaning. The errors are those of Encoder::Forward().
+// Encoder and head. Values at padding are 0, or have no meaning where the head reads them (crammedBERT's poolers). The
+// errors are those of Encoder::Forward().
 Result<ModelOutput> RunModel(const LoadedModel& model, const TokenBatch& batch);
 
 }  // namespace grove

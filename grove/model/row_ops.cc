@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "grove/base/aligned.h"
 
@@ -12,17 +11,12 @@
 #define HWY_TARGET_INCLUDE "grove/model/row_ops.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target:
-#include "hwy/contrib/math/math-inl.h"
-#include "hwy/highway.h"
+#include "grove/kernels/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace grove {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-// At most one cache line, so that rows padded to whole lines need no tail.
-using FloatTag = hn::CappedTag<float, kCacheLineBytes / sizeof(float)>;
-using FloatVec = hn::Vec<FloatTag>;
 
 void AddIntoSimd(const float* HWY_RESTRICT x, size_t count, float* HWY_RESTRICT y) {
   const FloatTag d;
@@ -81,34 +75,24 @@ void NormalizeRowsSimd(const float* x, size_t rows, size_t width, const float* w
   }
 }
 
-HWY_INLINE void SoftmaxRow(float* x, size_t padded, const float* added) {
-  const FloatTag d;
-  const size_t lanes = hn::Lanes(d);
-  FloatVec largest = hn::Set(d, -std::numeric_limits<float>::infinity());
-  for (size_t i = 0; i < padded; i += lanes) {
-    FloatVec value = hn::LoadU(d, x + i);
-    if (added != nullptr) {
-      value = hn::Add(value, hn::LoadU(d, added + i));
-      hn::StoreU(value, d, x + i);
-    }
-    largest = hn::Max(largest, value);
+// y may be sum, which then is not kept.
+void AddNormalizeRowsSimd(const float* HWY_RESTRICT x, size_t rows, size_t width, const float* weight,
+                          const float* bias, float eps, float* sum, float* y) {
+  for (size_t r = 0; r < rows; ++r, x += width, sum += width, y += width) {
+    AddIntoSimd(x, width, sum);
+    NormalizeRowsSimd(sum, 1, width, weight, bias, eps, y);
   }
-  const FloatVec top = hn::MaxOfLanes(d, largest);
-  FloatVec sum = hn::Zero(d);
-  for (size_t i = 0; i < padded; i += lanes) {
-    const FloatVec value = hn::Exp(d, hn::Sub(hn::LoadU(d, x + i), top));
-    hn::StoreU(value, d, x + i);
-    sum = hn::Add(sum, value);
-  }
-  const FloatVec share = hn::Div(hn::Set(d, 1.0f), hn::SumOfLanes(d, sum));
-  for (size_t i = 0; i < padded; i += lanes) hn::StoreU(hn::Mul(hn::LoadU(d, x + i), share), d, x + i);
 }
 
-void SoftmaxRowsSimd(float* x, size_t rows, size_t width, size_t padded, const float* added) {
-  for (size_t r = 0; r < rows; ++r, x += padded) {
-    std::fill(x + width, x + padded, -std::numeric_limits<float>::infinity());
-    SoftmaxRow(x, padded, added);
-  }
+void ActivateInPlaceSimd(Activation activation, size_t size, float* x) {
+  const FloatTag d;
+  const size_t lanes = hn::Lanes(d), whole = size / lanes * lanes;
+  ActivateRow(activation, x, x, whole);
+  if (whole == size) return;
+  HWY_ALIGN float rest[kCacheLineBytes / sizeof(float)] = {};
+  std::copy_n(x + whole, size - whole, rest);
+  ActivateRow(activation, rest, rest, lanes);
+  std::copy_n(rest, size - whole, x + whole);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -120,7 +104,8 @@ namespace grove {
 HWY_EXPORT(AddIntoSimd);
 HWY_EXPORT(MultiplyIntoSimd);
 HWY_EXPORT(NormalizeRowsSimd);
-HWY_EXPORT(SoftmaxRowsSimd);
+HWY_EXPORT(AddNormalizeRowsSimd);
+HWY_EXPORT(ActivateInPlaceSimd);
 
 void AddInto(const float* x, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(AddIntoSimd)(x, count, y); }
 
@@ -131,8 +116,13 @@ void NormalizeRows(const float* x, size_t rows, size_t width, const float* weigh
   HWY_DYNAMIC_DISPATCH(NormalizeRowsSimd)(x, rows, width, weight, bias, eps, y);
 }
 
-void SoftmaxRows(float* x, size_t rows, size_t width, size_t padded, const float* added) {
-  HWY_DYNAMIC_DISPATCH(SoftmaxRowsSimd)(x, rows, width, padded, added);
+void AddNormalizeRows(const float* x, size_t rows, size_t width, const float* weight, const float* bias, float eps,
+                      float* sum, float* y) {
+  HWY_DYNAMIC_DISPATCH(AddNormalizeRowsSimd)(x, rows, width, weight, bias, eps, sum, y);
+}
+
+void ActivateInPlace(Activation activation, size_t size, float* x) {
+  HWY_DYNAMIC_DISPATCH(ActivateInPlaceSimd)(activation, size, x);
 }
 
 }  // namespace grove

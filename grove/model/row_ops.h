@@ -7,6 +7,8 @@
 
 #include <cstddef>
 
+#include "grove/kernels/activation.h"
+
 namespace grove {
 
 // y[i] += x[i]
@@ -18,8 +20,11 @@ void MultiplyInto(const float* x, size_t count, float* y);
 void NormalizeRows(const float* x, size_t rows, size_t width, const float* weight, const float* bias, float eps,
                    float* y);
 
-// In place, for each of `rows` rows: softmax of (x + added). `padded` is a multiple of 16 and the distance of rows;
-// only the first `width` values of a row count, the others become 0. `added` [padded] may be null.
-void SoftmaxRows(float* x, size_t rows, size_t width, size_t padded, const float* added);
+// sum[i] += x[i], then y = the normalized sum, row by row while it is in the cache. y may be sum.
+void AddNormalizeRows(const float* x, size_t rows, size_t width, const float* weight, const float* bias, float eps,
+                      float* sum, float* y);
+
+// x[i] = act(x[i])
+void ActivateInPlace(Activation activation, size_t size, float* x);
 
 }  // namespace grove

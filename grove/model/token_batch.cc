@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/model/token_batch.h"
+
+#include <algorithm>
+
+namespace grove {
+
+PackedTokens PackTokens(const TokenBatch& batch, Arena& arena) {
+  const size_t places_count = batch.batch * batch.length;
+  auto* places = arena.Take<uint32_t>(places_count);
+  auto* sequences = arena.Take<SequenceRows>(batch.batch);
+  const bool masked = !batch.mask.empty();
+  size_t tokens = 0;
+  for (size_t b = 0; b < batch.batch; ++b) {
+    const auto mask = masked ? batch.mask.subspan(b * batch.length, batch.length) : std::span<const uint8_t>();
+    const bool all = !masked || batch.compute_padding || std::ranges::count(mask, 0) == std::ranges::ssize(mask);
+    sequences[b].begin = tokens;
+    for (size_t t = 0; t < batch.length; ++t) {
+      if (all || mask[t] != 0) places[tokens++] = static_cast<uint32_t>(b * batch.length + t);
+    }
+    sequences[b].count = tokens - sequences[b].begin;
+  }
+  PackedTokens packed{.tokens = tokens,
+                      .length = batch.length,
+                      .places = places,
+                      .sequences = {sequences, batch.batch},
+                      .whole = tokens == places_count};
+  if (packed.whole) {
+    packed.ids = batch.ids.data();
+    packed.types = batch.types.empty() ? nullptr : batch.types.data();
+    packed.is_key = masked ? batch.mask.data() : nullptr;
+    return packed;
+  }
+  auto* ids = arena.Take<int32_t>(tokens);
+  for (size_t i = 0; i < tokens; ++i) ids[i] = batch.ids[places[i]];
+  packed.ids = ids;
+  if (batch.types.empty()) return packed;
+  auto* types = arena.Take<uint8_t>(tokens);
+  for (size_t i = 0; i < tokens; ++i) types[i] = batch.types[places[i]];
+  packed.types = types;
+  return packed;
+}
+
+void Unpack(const PackedTokens& packed, size_t batch, const float* from, size_t width, float* to) {
+  size_t next = 0;  // place
+  for (size_t i = 0; i < packed.tokens; ++i, from += width) {
+    const size_t place = packed.places[i];
+    std::fill(to + next * width, to + place * width, 0.0f);
+    std::copy_n(from, width, to + place * width);
+    next = place + 1;
+  }
+  std::fill(to + next * width, to + batch * packed.length * width, 0.0f);
+}
+
+}  // namespace grove

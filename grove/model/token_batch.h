@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// A batch as callers have it, padded to one length, and as the encoder computes it, without padding.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "grove/base/arena.h"
+#include "grove/model/attention.h"
+
+namespace grove {
+
+// Sequences of equal length; shorter ones are padded and masked there.
+struct TokenBatch {
+  std::span<const int32_t> ids;        // [batch, length]
+  std::span<const uint8_t> mask = {};  // [batch, length]: 1 token, 0 padding; empty: all are tokens
+  // [batch, length]: first or second text of a pair, below the model's token_types; empty: all 0
+  std::span<const uint8_t> types = {};
+  size_t batch = 0;
+  size_t length = 0;
+  // Computes padding too, as the reference does: it attends and is attended to by none. For heads that read it.
+  bool compute_padding = false;
+};
+
+// The rows that are computed, sequence after sequence. Padding is none of them, except that of a sequence that has
+// nothing else: such a sequence counts as unmasked.
+struct PackedTokens {
+  size_t tokens = 0;
+  size_t length = 0;                        // of the batch: positions are below it
+  const int32_t* ids = nullptr;             // [tokens]
+  const uint32_t* places = nullptr;         // [tokens]: place in [batch, length], which tells the position too
+  const uint8_t* types = nullptr;           // [tokens], or null: all 0
+  const uint8_t* is_key = nullptr;          // [tokens], or null: all are (SelfAttention())
+  std::span<const SequenceRows> sequences;  // [batch]
+  bool whole = false;                       // token i is at place i: nothing was left out
+};
+
+// Everything is in `arena`.
+PackedTokens PackTokens(const TokenBatch& batch, Arena& arena);
+
+// from [tokens, width] -> to [batch x length, width], 0 where there is no token.
+void Unpack(const PackedTokens& packed, size_t batch, const float* from, size_t width, float* to);
+
+}  // namespace grove
