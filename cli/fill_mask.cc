@@ -6,6 +6,7 @@
 
 #include "cli/input.h"
 #include "cli/output.h"
+#include "cli/precision_flag.h"
 #include "cli/verbs.h"
 
 namespace grove::cli {
@@ -26,13 +27,15 @@ class FillMaskVerb : public Verb {
         ->capture_default_str()
         ->type_name("N");
     app.add_flag("--truncate", options_.truncate, "Cut texts at the model's longest input instead of refusing them");
+    AddPrecision(app, precision_);
     AddTexts(app, texts_, "Texts with [MASK]");
   }
 
   Status Run(const CommonOptions& common) override {
     GROVE_ASSIGN_OR_RETURN(const std::vector<std::string> texts, TextsOrStdin(texts_));
+    GROVE_RETURN_IF_ERROR(CheckPrecision(precision_));
     ThreadPool pool(common.threads);
-    GROVE_ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(model_, &pool, {}));
+    GROVE_ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(model_, &pool, {.encoder = {.precision = precision_}}));
     GROVE_ASSIGN_OR_RETURN(const std::vector<FilledText> filled, FillMasks(model, texts, options_));
     common.json ? PrintAsJson(texts, filled) : PrintAsText(texts, filled);
     return Ok{};
@@ -72,6 +75,7 @@ class FillMaskVerb : public Verb {
   std::string model_;
   std::vector<std::string> texts_;
   FillMaskOptions options_;
+  Precision precision_ = Precision::kFp32;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 //
 // grove forward: one batch of token ids from a file, logits and hidden states to another.
 #include "cli/output.h"
+#include "cli/precision_flag.h"
 #include "cli/verbs.h"
 #include "grove/model/forward_file.h"
 
@@ -30,11 +31,14 @@ class ForwardVerb : public Verb {
            "safetensors file to write: hidden, logits of the model's head, pooler_output of a BERT without one; fp32")
         ->required()
         ->type_name("FILE");
+    AddPrecision(app, precision_);
   }
 
   Status Run(const CommonOptions& common) override {
+    GROVE_RETURN_IF_ERROR(CheckPrecision(precision_));
     ThreadPool pool(common.threads);
-    GROVE_ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(model_, &pool, {.tokenizer = false}));
+    GROVE_ASSIGN_OR_RETURN(const LoadedModel model,
+                           LoadModel(model_, &pool, {.tokenizer = false, .encoder = {.precision = precision_}}));
     GROVE_ASSIGN_OR_RETURN(const ForwardFileReport report, ForwardFile(model, input_, output_));
     if (common.json) {
       PrintJson({{"output", output_}, {"tensors", report}});
@@ -48,6 +52,7 @@ class ForwardVerb : public Verb {
 
  private:
   std::string model_, input_, output_;
+  Precision precision_ = Precision::kFp32;
 };
 
 }  // namespace

@@ -12,5 +12,6 @@ int main(int argc, char** argv) {
   verbs.push_back(MakeForwardVerb());
   verbs.push_back(MakeTokenizeVerb());
   verbs.push_back(MakeBenchLayerVerb());
+  verbs.push_back(MakeBenchEncoderVerb());
   return Main(argc, argv, "grove", "Use and measure encoders whose feedforward layers are trees.", verbs);
 }

@@ -11,6 +11,7 @@
 namespace grove::cli {
 
 // grove
+std::unique_ptr<Verb> MakeBenchEncoderVerb();
 std::unique_ptr<Verb> MakeBenchLayerVerb();
 std::unique_ptr<Verb> MakeFillMaskVerb();
 std::unique_ptr<Verb> MakeForwardVerb();

@@ -10,6 +10,7 @@ namespace grove::bench {
 namespace {
 
 double TimeOnce(const Contender& contender, size_t round) {
+  if (contender.prepare) contender.prepare(round);
   const double start = NowSeconds();
   contender.run(round);
   return NowSeconds() - start;

@@ -14,7 +14,8 @@
 namespace grove::bench {
 
 struct Contender {
-  std::function<void(size_t round)> run;  // `round` lets it take fresh input every time
+  std::function<void(size_t round)> run;           // `round` lets it take fresh input every time
+  std::function<void(size_t round)> prepare = {};  // before it, not timed
 };
 
 struct InterleaveOptions {
