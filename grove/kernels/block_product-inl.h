@@ -20,6 +20,9 @@ HWY_BEFORE_NAMESPACE();
 namespace grove {
 namespace HWY_NAMESPACE {
 
+// HWY_UNROLL: an array that a loop still indexes is kept on the stack, and GCC alone does not unroll a tile of this
+// size.
+//
 // Accumulators, one row of B and a broadcast must fit the 16 (AVX2) or 32 (AVX-512) vector registers.
 inline constexpr size_t kTileRows = 6;
 inline constexpr size_t kTileVecs = HWY_MAX_BYTES >= 64 ? 4 : 2;
@@ -31,18 +34,25 @@ HWY_INLINE void RowsTile(const float* const* a, size_t first_row, size_t depth, 
   const FloatTag d;
   const size_t lanes = hn::Lanes(d);
   FloatVec sum[kRows][kVecs];
+  HWY_UNROLL(16)
   for (size_t r = 0; r < kRows; ++r) {
+    HWY_UNROLL(16)
     for (size_t v = 0; v < kVecs; ++v) sum[r][v] = hn::Zero(d);
   }
   for (size_t k = 0; k < depth; ++k) {
     FloatVec bk[kVecs];
+    HWY_UNROLL(16)
     for (size_t v = 0; v < kVecs; ++v) bk[v] = hn::LoadU(d, b + k * b_stride + column + v * lanes);
+    HWY_UNROLL(16)
     for (size_t r = 0; r < kRows; ++r) {
       const FloatVec ak = hn::Set(d, a[first_row + r][k]);
+      HWY_UNROLL(16)
       for (size_t v = 0; v < kVecs; ++v) sum[r][v] = hn::MulAdd(ak, bk[v], sum[r][v]);
     }
   }
+  HWY_UNROLL(16)
   for (size_t r = 0; r < kRows; ++r) {
+    HWY_UNROLL(16)
     for (size_t v = 0; v < kVecs; ++v) epilogue(first_row + r, column + v * lanes, sum[r][v]);
   }
 }
@@ -50,7 +60,12 @@ HWY_INLINE void RowsTile(const float* const* a, size_t first_row, size_t depth, 
 template <size_t kVecs, class Epilogue>
 HWY_INLINE void RowsColumn(const float* const* a, size_t rows, size_t depth, const float* b, size_t b_stride,
                            size_t column, const Epilogue& epilogue) {
+  // A narrow tile takes more rows: their products hide each other's latency and share the loads of B.
+  constexpr size_t kTallRows = kVecs * 2 <= kTileVecs ? 2 * kTileRows : kTileRows;
   size_t r = 0;
+  for (; kTallRows > kTileRows && r + kTallRows <= rows; r += kTallRows) {
+    RowsTile<kTallRows, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+  }
   for (; r + kTileRows <= rows; r += kTileRows) RowsTile<kTileRows, kVecs>(a, r, depth, b, b_stride, column, epilogue);
   switch (rows - r) {
     case 5:
@@ -77,6 +92,9 @@ HWY_INLINE void RowsTimesMatrix(const float* const* a, size_t rows, size_t depth
   for (; column + kTileVecs * lanes <= columns; column += kTileVecs * lanes) {
     RowsColumn<kTileVecs>(a, rows, depth, b, b_stride, column, epilogue);
   }
+  for (; kTileVecs > 2 && column + 2 * lanes <= columns; column += 2 * lanes) {
+    RowsColumn<2>(a, rows, depth, b, b_stride, column, epilogue);
+  }
   for (; column < columns; column += lanes) RowsColumn<1>(a, rows, depth, b, b_stride, column, epilogue);
 }
 
@@ -87,18 +105,25 @@ HWY_INLINE void OuterTile(const float* const* a, const float* const* b, size_t c
   const FloatTag d;
   const size_t lanes = hn::Lanes(d);
   FloatVec sum[kRows][kVecs];
+  HWY_UNROLL(16)
   for (size_t r = 0; r < kRows; ++r) {
+    HWY_UNROLL(16)
     for (size_t v = 0; v < kVecs; ++v) sum[r][v] = hn::LoadU(d, c + (row + r) * c_stride + column + v * lanes);
   }
   for (size_t t = 0; t < count; ++t) {
     FloatVec bt[kVecs];
+    HWY_UNROLL(16)
     for (size_t v = 0; v < kVecs; ++v) bt[v] = hn::LoadU(d, b[t] + column + v * lanes);
+    HWY_UNROLL(16)
     for (size_t r = 0; r < kRows; ++r) {
       const FloatVec at = hn::Set(d, a[t][row + r]);
+      HWY_UNROLL(16)
       for (size_t v = 0; v < kVecs; ++v) sum[r][v] = hn::MulAdd(at, bt[v], sum[r][v]);
     }
   }
+  HWY_UNROLL(16)
   for (size_t r = 0; r < kRows; ++r) {
+    HWY_UNROLL(16)
     for (size_t v = 0; v < kVecs; ++v) hn::StoreU(sum[r][v], d, c + (row + r) * c_stride + column + v * lanes);
   }
 }

@@ -31,16 +31,21 @@ HWY_INLINE void LogitsTile(const float* HWY_RESTRICT w, const float* const* x, c
   const FloatTag d;
   const size_t lanes = hn::Lanes(d);
   FloatVec sum[kTokens][4];
+  HWY_UNROLL(8)
   for (size_t t = 0; t < kTokens; ++t) {
+    HWY_UNROLL(8)
     for (size_t v = 0; v < 4; ++v) sum[t][v] = hn::Zero(d);
   }
   size_t i = 0;
   for (; i + 4 * lanes <= size; i += 4 * lanes) {
     if (kAhead) {
+      HWY_UNROLL(8)
       for (size_t t = 0; t < kTokens; ++t) __builtin_prefetch(ahead[t] + i / 4, 0, 2);
     }
+    HWY_UNROLL(8)
     for (size_t v = 0; v < 4; ++v) {
       const FloatVec wv = hn::LoadU(d, w + i + v * lanes);
+      HWY_UNROLL(8)
       for (size_t t = 0; t < kTokens; ++t) {
         sum[t][v] = hn::MulAdd(wv, hn::LoadU(d, x[t] + i + v * lanes), sum[t][v]);
       }
@@ -48,8 +53,10 @@ HWY_INLINE void LogitsTile(const float* HWY_RESTRICT w, const float* const* x, c
   }
   for (; i < size; i += lanes) {
     const FloatVec wv = hn::LoadU(d, w + i);
+    HWY_UNROLL(8)
     for (size_t t = 0; t < kTokens; ++t) sum[t][0] = hn::MulAdd(wv, hn::LoadU(d, x[t] + i), sum[t][0]);
   }
+  HWY_UNROLL(8)
   for (size_t t = 0; t < kTokens; ++t) {
     const FloatVec total = hn::Add(hn::Add(sum[t][0], sum[t][1]), hn::Add(sum[t][2], sum[t][3]));
     logits[t] = hn::GetLane(hn::SumOfLanes(d, total)) + bias;
@@ -95,19 +102,26 @@ HWY_INLINE void OutputsTile(const PathTerms& terms, TreeArithmetic::Into into, s
   const FloatTag d;
   const size_t lanes = hn::Lanes(d);
   FloatVec sum[kTokens][kVecs];
+  HWY_UNROLL(8)
   for (size_t t = 0; t < kTokens; ++t) {
+    HWY_UNROLL(8)
     for (size_t v = 0; v < kVecs; ++v)
       sum[t][v] = into != TreeArithmetic::Into::kSum ? hn::Zero(d) : hn::LoadU(d, y[t] + column + v * lanes);
   }
   for (size_t i = 0; i < terms.count; ++i) {
     FloatVec row[kVecs];
+    HWY_UNROLL(8)
     for (size_t v = 0; v < kVecs; ++v) row[v] = hn::LoadU(d, terms.rows[i] + column + v * lanes);
+    HWY_UNROLL(8)
     for (size_t t = 0; t < kTokens; ++t) {
       const FloatVec scale = hn::Set(d, terms.scales[t][i]);
+      HWY_UNROLL(8)
       for (size_t v = 0; v < kVecs; ++v) sum[t][v] = hn::MulAdd(scale, row[v], sum[t][v]);
     }
   }
+  HWY_UNROLL(8)
   for (size_t t = 0; t < kTokens; ++t) {
+    HWY_UNROLL(8)
     for (size_t v = 0; v < kVecs; ++v) {
       float* target = y[t] + column + v * lanes;
       into == TreeArithmetic::Into::kMemory ? hn::Stream(sum[t][v], d, target) : hn::StoreU(sum[t][v], d, target);
