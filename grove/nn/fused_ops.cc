@@ -5,9 +5,8 @@
 #include <algorithm>
 
 #ifdef GROVE_CUDA
-#include <c10/cuda/CUDAStream.h>
-
 #include "grove/nn/cuda/fused_kernels.h"
+#include "grove/nn/cuda_tensor.h"
 #endif
 
 namespace grove::nn {
@@ -29,8 +28,6 @@ torch::Tensor PlainMeanCrossEntropy(const torch::Tensor& logits, const torch::Te
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-cudaStream_t Stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
 
 bool BitAligned(const torch::Tensor& t) { return reinterpret_cast<uintptr_t>(t.data_ptr()) % 16 == 0; }
 

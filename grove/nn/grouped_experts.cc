@@ -7,9 +7,9 @@
 #if defined(GROVE_CUDA) && TORCH_VERSION_MAJOR >= 2
 #define GROVE_GROUPED_EXPERTS
 #include <ATen/cuda/CUDAContext.h>
-#include <c10/cuda/CUDAStream.h>
 
 #include "grove/nn/cuda/expert_kernels.h"
+#include "grove/nn/cuda_tensor.h"
 #endif
 
 namespace grove::nn {
@@ -21,11 +21,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-cudaStream_t Stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
-
-__nv_bfloat16* Bf16(const torch::Tensor& t) { return static_cast<__nv_bfloat16*>(t.data_ptr()); }
-const int64_t* Whole(const torch::Tensor& t) { return t.data_ptr<int64_t>(); }
-
 // The visits in expert order. A slot is token x paths + path.
 struct ExpertOrder {
   torch::Tensor slot;    // [visits] int64, the slot of each row
@@ -33,11 +28,16 @@ struct ExpertOrder {
   torch::Tensor ends;    // [experts] int32, where each expert's rows end
 };
 
-ExpertOrder SortVisits(const torch::Tensor& chosen, int64_t experts) {
-  const auto [sorted, slot] = chosen.flatten().to(torch::kInt).sort(/*stable=*/true, 0, /*descending=*/false);
-  const torch::Tensor row_of = torch::empty_like(slot).scatter_(0, slot, torch::arange(slot.numel(), slot.options()));
-  const torch::Tensor all = torch::arange(experts, sorted.options());
-  return {slot, row_of, torch::searchsorted(sorted, all, /*out_int32=*/true, /*right=*/true)};
+ExpertOrder OrderVisits(const torch::Tensor& chosen, int64_t experts) {
+  const int64_t visits = chosen.numel(), segments = cuda::OrderSegments(visits);
+  const torch::Tensor counts = torch::empty({experts * segments}, chosen.options().dtype(torch::kInt));
+  cuda::CountVisits(Whole(chosen), visits, experts, counts.data_ptr<int32_t>(), Stream());
+  const torch::Tensor ends = counts.cumsum(0, torch::kInt);
+  const ExpertOrder order{torch::empty({visits}, chosen.options()), torch::empty({visits}, chosen.options()),
+                          ends.view({experts, segments}).select(1, segments - 1).contiguous()};
+  cuda::PlaceVisits(Whole(chosen), visits, experts, ends.data_ptr<int32_t>(), Whole(order.slot), Whole(order.row_of),
+                    Stream());
+  return order;
 }
 
 torch::Tensor Gather(const torch::Tensor& x, const torch::Tensor& slot, int64_t paths, bool with_one) {
@@ -67,7 +67,7 @@ class GroupedExpertsFunction : public torch::autograd::Function<GroupedExpertsFu
                                const torch::Tensor& gates, const torch::Tensor& w1, const torch::Tensor& w2,
                                int64_t activation) {
     const int64_t paths = chosen.size(1), hidden = w1.size(2);
-    const ExpertOrder order = SortVisits(chosen, w1.size(0));
+    const ExpertOrder order = OrderVisits(chosen, w1.size(0));
     const torch::Tensor in = Gather(x, order.slot, paths, /*with_one=*/true);
     const torch::Tensor h = at::_grouped_mm(in, w1, order.ends);
     const torch::Tensor gated = torch::empty({h.size(0), hidden + cuda::kExtra}, h.options());
@@ -106,16 +106,17 @@ bool CanGroupExperts(const torch::Tensor& x, const ExpertWeights& weights) {
   // tokens/s, 1,536 of width 384 at 1.8 against 2.2.
   constexpr int64_t kFewStored = int64_t{1} << 19;
   if (weights.w1s.numel() < kFewStored) return false;
-  return x.is_cuda() && Autocasting() && x.size(0) > 0 && fits(weights.w1s.size(1)) && fits(weights.w1s.size(2)) &&
-         fits(weights.w2s.size(2)) && at::cuda::getCurrentDeviceProperties()->major >= 9;
+  return x.is_cuda() && Autocasting() && weights.w1s.size(0) <= cuda::kMostOrderedExperts && x.size(0) > 0 &&
+         fits(weights.w1s.size(1)) && fits(weights.w1s.size(2)) && fits(weights.w2s.size(2)) &&
+         at::cuda::getCurrentDeviceProperties()->major >= 9;
 }
 
 torch::Tensor GroupedExperts(const torch::Tensor& x, const torch::Tensor& chosen, const torch::Tensor& gates,
                              const ExpertWeights& weights, Activation activation) {
-  const auto kind = activation == Activation::kRelu ? cuda::ExpertActivation::kRelu : cuda::ExpertActivation::kGelu;
   return GroupedExpertsFunction::apply(x.to(torch::kBFloat16).contiguous(), chosen.contiguous(),
                                        gates.to(torch::kFloat).contiguous(), WithBias(weights.w1s, weights.b1s),
-                                       WithBias(weights.w2s, weights.b2s), static_cast<int64_t>(kind));
+                                       WithBias(weights.w2s, weights.b2s),
+                                       static_cast<int64_t>(CudaActivation(activation)));
 }
 
 #else

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "grove/nn/gated_experts.h"
+#include "grove/nn/leaf_router.h"
 #include "grove/nn/tree_routing.h"
 
 namespace grove::nn {
@@ -118,6 +119,8 @@ class LeafTree final : public FeedForward {
   Output Compute(const torch::Tensor& x, const torch::Tensor&) override {
     const bool rounded = is_training() && options_.train_hardened;
     const bool leaky = is_training() && options_.region_leak > 0;
+    const LeafRouterShape router = Router();
+    if (options_.form == TreeForm::kAuto && !rounded && !leaky && CanRouteLeaves(x, router)) return Routed(x, router);
     // What the kernel knows: renormalized gates of the n most probable leaves.
     const bool kernel = UseKernel(options_.form, x) && gates_ == GateKind::kRenormalized && !rounded && !leaky;
     torch::Tensor logits;
@@ -136,7 +139,10 @@ class LeafTree final : public FeedForward {
       RecordVisits(used, x.size(0));
       RecordEntropy(DecisionEntropy(logits.detach()).sum(0).flatten());
     }
-    return {y, Regularized() ? Regularizer(logits, used) : torch::Tensor()};
+    if (!Regularized()) return {y, {}};
+    torch::Tensor balance;
+    if (balance_ > 0) balance = BalanceLoss(Probabilities(logits, shape_.depth).mean(0), used, Leaves());
+    return {y, Regularizer(balance, logits)};
   }
 
  private:
@@ -147,6 +153,30 @@ class LeafTree final : public FeedForward {
   }
   double Hardening() const { return options_.hardening * (options_.hardening_ramp ? budget_fraction() : 1.0); }
   bool Regularized() const { return is_training() && (balance_ > 0 || options_.hardening > 0); }
+
+  LeafRouterShape Router() const {
+    return {.trees = trees_,
+            .depth = shape_.depth,
+            .paths = Paths(),
+            .scale = shape_.decision_scale,
+            .renormalize = gates_ == GateKind::kRenormalized};
+  }
+
+  // On a GPU.
+  Output Routed(const torch::Tensor& x, const LeafRouterShape& router) {
+    torch::Tensor logits;
+    const bool wanted = Collecting() || (is_training() && Hardening() > 0);
+    const LeafRoutes routes = RouteLeaves(x, node_weights_, node_biases_, router, wanted ? &logits : nullptr);
+    const torch::Tensor y = GatedExperts(x, {routes.chosen, routes.gates}, leaves_, shape_.activation, options_.form);
+    if (wanted) logits = InFullPrecision(logits) * shape_.decision_scale;
+    if (Collecting()) {
+      RecordVisitCounts(routes.visits, x.size(0));
+      RecordEntropy(DecisionEntropy(logits.detach()).sum(0).flatten());
+    }
+    if (!Regularized()) return {y, {}};
+    return {y, Regularizer(balance_ > 0 ? BalanceLossOfCounts(routes.mean_p, routes.visits, Leaves()) : torch::Tensor(),
+                           logits)};
+  }
 
   torch::Tensor Kernel(const torch::Tensor& x, torch::Tensor* used) const {
     LeafTreeShape shape = shape_;
@@ -203,15 +233,14 @@ class LeafTree final : public FeedForward {
     return OfAllTrees(leaves, gates.gather(-1, leaves));
   }
 
-  // balance: BalanceLoss of tree_routing.h. hardening: the summed mean entropy of the decisions.
-  torch::Tensor Regularizer(const torch::Tensor& logits, const torch::Tensor& used) const {
-    torch::Tensor sum = torch::zeros({}, logits.options());
-    if (balance_ > 0) {
-      sum = sum + balance_ * BalanceLoss(Probabilities(logits, shape_.depth).mean(0), used, Leaves());
-    }
+  // balance: BalanceLoss of tree_routing.h, undefined for none. hardening: the summed mean entropy of the decisions.
+  torch::Tensor Regularizer(const torch::Tensor& balance, const torch::Tensor& logits) const {
+    torch::Tensor sum;
+    if (balance.defined()) sum = balance_ * balance;
     const double hardening = Hardening();
-    if (hardening > 0) sum = sum + DecisionEntropy(logits).mean(0).sum() * hardening;
-    return sum;
+    if (hardening <= 0) return sum;
+    const torch::Tensor entropy = DecisionEntropy(logits).mean(0).sum() * hardening;
+    return sum.defined() ? sum + entropy : entropy;
   }
 
   ModuleOptions options_;

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "grove/kernels/token_path.h"
+#include "grove/nn/neuron_paths.h"
 #include "grove/nn/sparse_rows.h"
 #include "grove/nn/tree_routing.h"
 
@@ -168,8 +169,14 @@ class NeuronTree final : public FeedForward {
     TORCH_CHECK(routing_ != TreeRouting::kTokenHash || ids.defined(),
                 "a tree that is routed by token hash needs the tokens' ids");
     const bool fixed = routing_ == TreeRouting::kRandom || routing_ == TreeRouting::kTokenHash;
-    if (fixed && options_.form != TreeForm::kMaskedDense) return {Sparse(x, ids), {}};
     const bool estimated = is_training() && routing_ == TreeRouting::kStraightThrough;
+    // Of fixed paths that leave almost all neurons out the sparse form is the faster one on a GPU too.
+    constexpr size_t kManyStored = 8192;
+    if (options_.form == TreeForm::kAuto && CanWalkNeuronPaths(x) && !(estimated && Leak() > 0) &&
+        !(fixed && shape_.nodes() > kManyStored)) {
+      return Walked(x, ids, estimated);
+    }
+    if (fixed && options_.form != TreeForm::kMaskedDense) return {Sparse(x, ids), {}};
     if (!fixed && !estimated && Leak() == 0 && UseKernel(options_.form, x)) return Kernel(x);
     return MaskedDense(x, ids);
   }
@@ -209,7 +216,6 @@ class NeuronTree final : public FeedForward {
     const torch::Tensor left = shape_.two_sided ? linear_out_left_->weight : torch::empty({0});
     const auto out = NeuronTreeFunction::apply(x.contiguous(), linear_in_->weight, linear_in_->bias,
                                                linear_out_->weight, left, shape_, options_.pool);
-    const int64_t levels = static_cast<int64_t>(shape_.levels());
     const torch::Tensor nodes = out[1].to(torch::kLong);
     if (Collecting()) {
       RecordVisits(nodes, x.size(0));
@@ -217,10 +223,7 @@ class NeuronTree final : public FeedForward {
     }
     if (!is_training() || balance_ <= 0) return {out[0], {}};
     // The kernel computes the logits of the path alone; balance is about all of them.
-    const torch::Tensor nodes_before = torch::arange(static_cast<int64_t>(shape_.trees), nodes.options()) *
-                                       static_cast<int64_t>(shape_.nodes_per_tree());
-    const torch::Tensor bottom = PerTree(nodes, levels).select(-1, levels - 1) - nodes_before - Decisions();
-    return {out[0], BalanceOf(DecisionLogits(x), bottom)};
+    return {out[0], BalanceOf(DecisionLogits(x), Bottoms(nodes))};
   }
 
   // Of the inner nodes, [tokens, trees, decisions].
@@ -284,6 +287,45 @@ class NeuronTree final : public FeedForward {
     if (shape_.two_sided) y = y + linear_out_left_->forward(Activate(shape_.activation, -logits) * mask);
     if (!is_training() || balance_ <= 0) return {y, {}};
     return {y, BalanceOf(decisions, per_node.detach().narrow(-1, Decisions(), Decisions() + 1).argmax(-1))};
+  }
+
+  // On a GPU: products over all nodes, and a walk in between.
+  Output Walked(const torch::Tensor& x, const torch::Tensor& ids, bool estimated) {
+    // Products of 2^n - 1 columns are several times slower than of a multiple of 8.
+    const int64_t count = static_cast<int64_t>(shape_.nodes()), padding = (8 - count % 8) % 8;
+    const torch::Tensor logits = torch::linear(x, torch::constant_pad_nd(linear_in_->weight, {0, 0, 0, padding}),
+                                               torch::constant_pad_nd(linear_in_->bias, {0, padding}));
+    const torch::Tensor nodes = WalkedNodes(x, ids, logits);
+    const auto hidden = NeuronPathActivations(logits, nodes, shape_, estimated);
+    const auto out = [&](const torch::Tensor& h, const torch::nn::Linear& linear) {
+      return torch::linear(h, torch::constant_pad_nd(linear->weight, {0, padding}));
+    };
+    torch::Tensor y = out(hidden[0], linear_out_);
+    if (shape_.two_sided) y = y + out(hidden[1], linear_out_left_);
+    const torch::Tensor decisions =
+        PerTree(logits.narrow(1, 0, count), static_cast<int64_t>(shape_.nodes_per_tree())).narrow(-1, 0, Decisions());
+    if (Collecting()) {
+      RecordVisits(nodes, x.size(0));
+      if (routing_ == TreeRouting::kStraightThrough) RecordDecisions(decisions);
+    }
+    if (!is_training() || balance_ <= 0) return {y, {}};
+    return {y, BalanceOf(decisions, Bottoms(nodes))};
+  }
+
+  torch::Tensor WalkedNodes(const torch::Tensor& x, const torch::Tensor& ids, const torch::Tensor& logits) {
+    const torch::NoGradGuard no_grad;
+    if (routing_ == TreeRouting::kTokenHash) return VisitedNodes(x, ids);
+    const bool random = routing_ == TreeRouting::kRandom;
+    const torch::Tensor turns = LeakRegions(random ? torch::linear(x, planes_) : logits, Leak());
+    return DecideNeuronPaths(turns, shape_, random ? Decisions() : static_cast<int64_t>(shape_.nodes_per_tree()));
+  }
+
+  // Where the paths end, among the ends of their tree: [tokens, trees], from their nodes [tokens, trees x levels].
+  torch::Tensor Bottoms(const torch::Tensor& nodes) const {
+    const int64_t levels = static_cast<int64_t>(shape_.levels());
+    const torch::Tensor nodes_before = torch::arange(static_cast<int64_t>(shape_.trees), nodes.options()) *
+                                       static_cast<int64_t>(shape_.nodes_per_tree());
+    return PerTree(nodes, levels).select(-1, levels - 1) - nodes_before - Decisions();
   }
 
   // Routing that needs no logit: the path first, then its neurons alone.

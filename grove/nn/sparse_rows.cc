@@ -9,9 +9,8 @@
 #include <vector>
 
 #ifdef GROVE_CUDA
-#include <c10/cuda/CUDAStream.h>
-
 #include "grove/nn/cuda/sparse_rows_kernels.h"
+#include "grove/nn/cuda_tensor.h"
 #endif
 
 namespace grove::nn {
@@ -25,7 +24,6 @@ bool HasKernel(const torch::Tensor& table) {
 cuda::SparseRows Arguments(const torch::Tensor& rows, int64_t width) {
   return {rows.size(0), rows.size(1), width, rows.data_ptr<int64_t>()};
 }
-cudaStream_t Stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
 #endif
 
 constexpr int64_t kGatheredElements = int64_t{1} << 24;  // of one chunk of tokens

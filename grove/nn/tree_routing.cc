@@ -47,9 +47,14 @@ torch::Tensor LeakRegions(const torch::Tensor& logits, double probability) {
 
 torch::Tensor BalanceLoss(const torch::Tensor& mean_p, const torch::Tensor& visited, int64_t units) {
   const torch::Tensor flat = visited.detach().flatten();
-  const torch::Tensor visits = torch::zeros({mean_p.numel()}, mean_p.options())
-                                   .scatter_add_(0, flat, torch::ones(flat.sizes(), mean_p.options()));
-  return (visits * mean_p.flatten()).sum() * (static_cast<double>(units) / static_cast<double>(flat.numel()));
+  return BalanceLossOfCounts(mean_p,
+                             torch::zeros({mean_p.numel()}, mean_p.options())
+                                 .scatter_add_(0, flat, torch::ones(flat.sizes(), mean_p.options())),
+                             units);
+}
+
+torch::Tensor BalanceLossOfCounts(const torch::Tensor& mean_p, const torch::Tensor& visits, int64_t units) {
+  return (visits * mean_p.flatten()).sum() * (static_cast<double>(units) / visits.sum().clamp_min(1));
 }
 
 double BalanceWeight(const FeedForwardConfig& config, const ModuleOptions& options) {

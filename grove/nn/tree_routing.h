@@ -45,6 +45,8 @@ torch::Tensor LeakRegions(const torch::Tensor& logits, double probability);
 // f_i the share of its router's visits that unit i has (no gradient), P_i its mean probability; 1 when even. mean_p
 // [routers x units] of all routers, visited: indices into it, any shape.
 torch::Tensor BalanceLoss(const torch::Tensor& mean_p, const torch::Tensor& visited, int64_t units);
+// The same from the number of visits of every unit, [routers x units].
+torch::Tensor BalanceLossOfCounts(const torch::Tensor& mean_p, const torch::Tensor& visits, int64_t units);
 
 // The weight of a layer's balance loss: what the options say, or the kind's default where they say -1.
 double BalanceWeight(const FeedForwardConfig& config, const ModuleOptions& options);

@@ -2,6 +2,7 @@
 // Copyright 2026 The Grove Authors.
 #include <algorithm>
 
+#include "grove/nn/cuda/activation.cuh"
 #include "grove/nn/cuda/expert_kernels.h"
 
 namespace grove::nn::cuda {
@@ -57,17 +58,6 @@ __global__ void CombineRowsKernel(const Bf16* in, const int64_t* row_of, int64_t
   Store(y + token * width + column, Packed(sum));
 }
 
-__device__ float Phi(float x) { return 0.5F * (1.0F + erff(x * 0.70710678F)); }
-template <ExpertActivation kKind>
-__device__ float Act(float x) {
-  return kKind == ExpertActivation::kRelu ? fmaxf(x, 0.0F) : x * Phi(x);
-}
-template <ExpertActivation kKind>
-__device__ float ActGradient(float x) {
-  if (kKind == ExpertActivation::kRelu) return x > 0 ? 1.0F : 0.0F;
-  return Phi(x) + x * 0.39894228F * __expf(-0.5F * x * x);
-}
-
 template <ExpertActivation kKind>
 __global__ void ActivateAndGateKernel(const Bf16* h, const float* gate, const int64_t* slot, int64_t rows,
                                       int64_t hidden, Bf16* gated) {
@@ -108,6 +98,67 @@ __global__ void ActivateAndGateBackwardKernel(const Bf16* h, const float* gate, 
   if (lane == 0) d_gate[slot[row]] = sum + __bfloat162float(d_gated[row * stride + hidden]);
 }
 
+// The order of visits, a stable counting sort by expert: a warp takes kSegment visits one after the other, 32 at a
+// time.
+constexpr int kOrderWarps = 4;
+
+// The number among the warp's lanes before this one that hold the same expert; the first of them also gets how many
+// there are in all, the others 0.
+__device__ int RankInWarp(int expert, bool here, int* count) {
+  const unsigned lane = threadIdx.x % kWarp;
+  const unsigned same = __match_any_sync(0xffffffffU, here ? expert : -1);
+  const int rank = __popc(same & ((1U << lane) - 1));
+  *count = here && rank == 0 ? __popc(same) : 0;
+  return rank;
+}
+
+// counts [experts, segments], expert-major.
+__global__ void CountVisitsKernel(const int64_t* chosen, int64_t visits, int64_t experts, int64_t segments,
+                                  int* counts) {
+  extern __shared__ int seen[];
+  const int lane = threadIdx.x % kWarp;
+  const int64_t segment = static_cast<int64_t>(blockIdx.x) * kOrderWarps + threadIdx.x / kWarp;
+  int* mine = seen + threadIdx.x / kWarp * experts;
+  if (segment >= segments) return;
+  for (int64_t e = lane; e < experts; e += kWarp) mine[e] = 0;
+  __syncwarp();
+  for (int64_t first = segment * kSegment; first < (segment + 1) * kSegment && first < visits; first += kWarp) {
+    if (first + lane < visits) atomicAdd(mine + chosen[first + lane], 1);
+  }
+  __syncwarp();
+  for (int64_t e = lane; e < experts; e += kWarp) counts[e * segments + segment] = mine[e];
+}
+
+// ends: running sums of counts.
+__global__ void PlaceVisitsKernel(const int64_t* chosen, int64_t visits, int64_t experts, int64_t segments,
+                                  const int* ends, int64_t* slot, int64_t* row_of) {
+  extern __shared__ int next_row[];
+  const int lane = threadIdx.x % kWarp;
+  const int64_t segment = static_cast<int64_t>(blockIdx.x) * kOrderWarps + threadIdx.x / kWarp;
+  int* next = next_row + threadIdx.x / kWarp * experts;
+  if (segment >= segments) return;
+  for (int64_t e = lane; e < experts; e += kWarp) {
+    const int64_t at = e * segments + segment;
+    next[e] = at == 0 ? 0 : ends[at - 1];
+  }
+  __syncwarp();
+  for (int64_t first = segment * kSegment; first < (segment + 1) * kSegment && first < visits; first += kWarp) {
+    const int64_t visit = first + lane;
+    const bool here = visit < visits;
+    const int expert = here ? static_cast<int>(chosen[visit]) : 0;
+    int count = 0;
+    const int rank = RankInWarp(expert, here, &count);
+    if (here) {
+      const int64_t row = next[expert] + rank;
+      slot[row] = visit;
+      row_of[visit] = row;
+    }
+    __syncwarp();
+    if (count > 0) next[expert] += count;
+    __syncwarp();
+  }
+}
+
 }  // namespace
 
 void GatherRows(const Bf16* x, const int64_t* slot, int64_t rows, int64_t width, int64_t paths, bool with_one,
@@ -140,6 +191,25 @@ void ActivateAndGateBackward(const Bf16* h, const float* gate, const int64_t* sl
   const auto kernel = activation == ExpertActivation::kRelu ? ActivateAndGateBackwardKernel<ExpertActivation::kRelu>
                                                             : ActivateAndGateBackwardKernel<ExpertActivation::kGelu>;
   kernel<<<BlocksFor(rows * kWarp), kThreads, 0, stream>>>(h, gate, slot, d_gated, rows, hidden, d_h, d_gate);
+}
+
+int64_t OrderSegments(int64_t visits) { return (visits + kSegment - 1) / kSegment; }
+
+void CountVisits(const int64_t* chosen, int64_t visits, int64_t experts, int* counts, cudaStream_t stream) {
+  const int64_t segments = OrderSegments(visits), blocks = (segments + kOrderWarps - 1) / kOrderWarps;
+  if (visits == 0) return;
+  const size_t shared = sizeof(int) * static_cast<size_t>(kOrderWarps * experts);
+  CountVisitsKernel<<<static_cast<unsigned>(blocks), kOrderWarps * kWarp, shared, stream>>>(chosen, visits, experts,
+                                                                                            segments, counts);
+}
+
+void PlaceVisits(const int64_t* chosen, int64_t visits, int64_t experts, const int* ends, int64_t* slot,
+                 int64_t* row_of, cudaStream_t stream) {
+  const int64_t segments = OrderSegments(visits), blocks = (segments + kOrderWarps - 1) / kOrderWarps;
+  if (visits == 0) return;
+  const size_t shared = sizeof(int) * static_cast<size_t>(kOrderWarps * experts);
+  PlaceVisitsKernel<<<static_cast<unsigned>(blocks), kOrderWarps * kWarp, shared, stream>>>(
+      chosen, visits, experts, segments, ends, slot, row_of);
 }
 
 }  // namespace grove::nn::cuda

@@ -15,6 +15,15 @@ namespace grove::nn::cuda {
 
 constexpr int64_t kExtra = 8;  // columns appended to a row: the first multiplies the bias, the others are 0
 
+// Visits into expert order in three steps: counts [experts, OrderSegments(visits)] of the visits, numbered as in
+// `chosen` [visits]; the caller turns them into running sums, `ends`; then slot and row_of, each other's inverse.
+// Stable.
+constexpr int64_t kSegment = 1024, kMostOrderedExperts = 2048;
+int64_t OrderSegments(int64_t visits);
+void CountVisits(const int64_t* chosen, int64_t visits, int64_t experts, int* counts, cudaStream_t stream);
+void PlaceVisits(const int64_t* chosen, int64_t visits, int64_t experts, const int* ends, int64_t* slot,
+                 int64_t* row_of, cudaStream_t stream);
+
 // out[a, 0:width] = x[slot[a] / paths]; out[a, width] = 1 if `with_one`; then zeros. out [rows, width + extra], extra 0
 // or kExtra. slot[a] = token x paths + path, for the a-th visit in expert order.
 void GatherRows(const __nv_bfloat16* x, const int64_t* slot, int64_t rows, int64_t width, int64_t paths, bool with_one,
