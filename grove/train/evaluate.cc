@@ -14,6 +14,7 @@
 #include "grove/io/files.h"
 #include "grove/io/json.h"
 #include "grove/train/task_files.h"
+#include "grove/train/task_model.h"
 
 namespace grove::train {
 namespace {

@@ -14,8 +14,8 @@
 
 #include "grove/base/result.h"
 #include "grove/train/glue_tasks.h"
+#include "grove/train/metrics.h"
 #include "grove/train/options.h"
-#include "grove/train/task_model.h"
 
 namespace grove::train {
 

@@ -11,12 +11,19 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace grove::train {
 
 enum class Metric { kAccuracy, kEntityF1, kF1, kMatthews, kPearson, kSpearman };
 std::string_view MetricName(Metric metric);  // "accuracy", "entity_f1", "f1", "matthews", "pearson", "spearman"
+
+// Of one model on one task.
+struct TaskScores {
+  std::vector<std::pair<std::string, double>> values;  // "accuracy", "accuracy_mm", in order
+  double score = 0;
+};
 
 // Both spans of one length, class numbers.
 double Accuracy(std::span<const int64_t> predicted, std::span<const int64_t> labels);

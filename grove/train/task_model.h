@@ -53,10 +53,6 @@ TaskMetrics MetricsOf(const GlueTask& task);
 // accuracy, and before it entity F1 where the labels look like BIO.
 TaskMetrics MetricsOf(const LabelSet& labels);
 
-struct TaskScores {
-  std::vector<std::pair<std::string, double>> values;  // "accuracy", "accuracy_mm", in order
-  double score = 0;
-};
 // A set, its answers, and what is appended to the metrics' names.
 struct AnsweredSet {
   const TaskData* data;
