@@ -36,6 +36,7 @@ Status PrepareContext(const std::string& verb, const CommonOptions& common, trai
 void ReportDryRun(const CommonOptions& common, const train::DryRunReport& report) {
   const double flop_per_second = report.flop_per_token * report.tokens_per_second;
   if (common.json) {
+    const Json utilization = report.utilization ? Json(*report.utilization) : Json();
     PrintJson({{"parameters", report.parameters},
                {"device", report.device},
                {"steps", report.steps},
@@ -44,6 +45,7 @@ void ReportDryRun(const CommonOptions& common, const train::DryRunReport& report
                {"tokens_per_second", report.tokens_per_second},
                {"flop_per_token", report.flop_per_token},
                {"flop_per_second", flop_per_second},
+               {"flop_utilization", utilization},
                {"peak_memory_bytes", report.memory_bytes},
                {"memory_of", report.on_gpu ? "gpu" : "host"},
                {"checkpoint_bytes", report.checkpoint_bytes},
@@ -60,6 +62,7 @@ void ReportDryRun(const CommonOptions& common, const train::DryRunReport& report
   table.Add({"time", SecondsText(report.seconds)});
   table.Add({"speed", fmt::format("{} tokens/s, {:.3g} TFLOP/s",
                                   CountText(static_cast<int64_t>(report.tokens_per_second)), flop_per_second * 1e-12)});
+  if (report.utilization) table.Add({"of the GPU's peak", fmt::format("{:.1f} %", 100 * *report.utilization)});
   table.Add({"arithmetic", fmt::format("{:.3g} GFLOP a token", report.flop_per_token * 1e-9)});
   table.Add({report.on_gpu ? "peak memory of the GPU" : "peak memory", BytesText(report.memory_bytes)});
   table.Add({"a checkpoint", BytesText(report.checkpoint_bytes)});

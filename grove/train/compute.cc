@@ -34,6 +34,20 @@ std::string GpuName() {
   return "GPU";
 }
 
+// Dense bf16 products, NVIDIA's data sheets; TF32 has half of it.
+double PeakFlops(const std::string& gpu, bool bf16) {
+  struct Peak {
+    const char* part_of_name;
+    double flops;
+  };
+  constexpr Peak kPeaks[] = {{"H100 PCIe", 756e12}, {"H100 NVL", 835e12}, {"H100", 989e12}, {"H200", 989e12},
+                             {"A100", 312e12},      {"L40S", 362e12},     {"L4", 121e12}};
+  for (const Peak& peak : kPeaks) {
+    if (gpu.find(peak.part_of_name) != std::string::npos) return bf16 ? peak.flops : peak.flops / 2;
+  }
+  return 0;
+}
+
 // Every operation on the thread that calls it: a run's parallelism is its replicas. Debian's LibTorch multiplies with
 // OpenBLAS, whose threads at::set_num_threads does not govern.
 void UseOneThreadPerOperation() {
@@ -78,7 +92,9 @@ Result<Compute> ChooseCompute(const std::string& device, size_t threads, bool bf
   at::globalContext().setFloat32MatmulPrecision("high");  // TF32
   compute.bf16 = bf16;
   compute.replicas = 1;
-  compute.name = GpuName() + (bf16 ? ", bf16" : ", TF32") + InProcesses(world);
+  const std::string gpu = GpuName();
+  compute.peak_flops = PeakFlops(gpu, bf16) * world.size;
+  compute.name = gpu + (bf16 ? ", bf16" : ", TF32") + InProcesses(world);
   return compute;
 }
 

@@ -18,6 +18,8 @@ struct Compute {
   bool bf16 = false;
   size_t replicas = 1;  // threads that each run a share of a batch (replicas.h)
   int rank = 0, processes = 1;
+  // The most that a GPU multiplies in a second in that number format, as its maker says; 0: not known.
+  double peak_flops = 0;
   std::string name;  // for logs and cards: "CPU, 2 threads", "NVIDIA H100 80GB HBM3, bf16"
 };
 

@@ -54,6 +54,8 @@ DryRunReport PredictRun(const PretrainOptions& options, const ModelConfig& confi
                                        : whole.seconds + static_cast<double>(validations) * timing.validation_seconds;
   report.tokens_per_second = static_cast<double>(timing.tokens) / step_seconds;
   report.flop_per_token = TrainingFlopPerToken(config, options.length, options.mask_share);
+  if (compute.peak_flops > 0)
+    report.utilization = report.tokens_per_second * report.flop_per_token / compute.peak_flops;
   report.on_gpu = compute.device.is_cuda();
   report.memory_bytes = PeakMemoryBytes(compute);
   const int64_t trained = nn::CountParameters(objective.trained());

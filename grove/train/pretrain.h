@@ -32,6 +32,7 @@ struct TrainingReport {
   double loss = 0;                        // masked-LM loss, mean since the last report
   std::optional<double> validation_loss;  // the latest
   double tokens_per_second = 0;           // since the last report
+  std::optional<double> utilization;      // the model's FLOPs (TrainingFlopPerToken) over the GPU's peak, where known
   double seconds_left = 0;                // estimated
 };
 
@@ -63,6 +64,7 @@ struct DryRunReport {
   int64_t steps = 0, tokens = 0;
   double seconds = 0;
   double tokens_per_second = 0, flop_per_token = 0;  // at the full batch; see dry_run.h
+  std::optional<double> utilization;                 // their product over the GPU's peak, where that is known
   bool on_gpu = false;
   uint64_t memory_bytes = 0;      // the most that was in use, on the GPU or of the process
   uint64_t checkpoint_bytes = 0;  // of one

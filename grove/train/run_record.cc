@@ -37,6 +37,7 @@ Status RunRecord::Step(const TrainingReport& report, double rate, double gradien
             {"tokens", report.progress.tokens},
             {"seconds", report.progress.seconds},
             {"tokens_per_second", report.tokens_per_second}};
+  if (report.utilization) line["flop_utilization"] = *report.utilization;
   line.update(extra);
   return log_->Write(line);
 }

@@ -243,6 +243,10 @@ Status TrainingRun::ReportLoss() {
   TrainingReport report = Report();
   report.tokens_per_second =
       static_cast<double>(progress_.tokens - reported_.tokens) / (progress_.seconds - reported_.seconds);
+  if (parts_.compute.peak_flops > 0) {
+    const double flop_per_token = TrainingFlopPerToken(task_.config, options_.length, options_.mask_share);
+    report.utilization = report.tokens_per_second * flop_per_token / parts_.compute.peak_flops;
+  }
   report.seconds_left = std::max(0.0, progress_.seconds * (1.0 - report.fraction) / report.fraction);
   reported_ = progress_;
   Json terms = Json::object();
