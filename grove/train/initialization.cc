@@ -42,13 +42,17 @@ bool MakePublished(nn::FeedForward& layer) {
   return true;
 }
 
-// False: units are no copies of each other's role, because there are none or because they lie on several levels.
+// False: no units that are nets side by side: none at all, single neurons (a copied neuron would stay a copy but for
+// its noise), or several levels, where each has a part of its own.
 bool MakeAlike(const nn::FeedForward& layer) {
   const nn::UnitLayout layout = layer.Units();
   const auto& level = layout.unit_level;
   if (level.size() < 2 || std::adjacent_find(level.begin(), level.end(), std::not_equal_to<>()) != level.end()) {
     return false;
   }
+  const bool nets = std::any_of(layout.parameters.begin(), layout.parameters.end(),
+                                [](const nn::UnitLayout::Parameter& parameter) { return parameter.tensor.dim() > 2; });
+  if (!nets) return false;
   for (const nn::UnitLayout::Parameter& parameter : layout.parameters) {
     torch::Tensor tensor = parameter.tensor;
     const int64_t rows = tensor.size(parameter.dim) / static_cast<int64_t>(layout.units());

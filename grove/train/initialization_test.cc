@@ -79,6 +79,11 @@ TEST(Initialize, AlikeLeavesDifferByATenth) {
   EXPECT_FALSE(torch::equal(Parameter(*model, "ffn.node_weights")[0], Parameter(*model, "ffn.node_weights")[1]));
 }
 
+TEST(Initialize, SingleNeuronsAreNotMadeAlike) {
+  const FeedForwardConfig roots{.kind = FeedForwardKind::kNeuronTree, .trees = 4, .depth = 0};
+  EXPECT_FALSE(Initialize(*Model(roots), "alike").ok());
+}
+
 TEST(Initialize, ASchemeWithoutMeaningForTheModelIsAnError) {
   for (const char* scheme : {"published", "alike"}) {
     for (const auto& layer : {kNeuronTree, kDense, FeedForwardConfig{.kind = FeedForwardKind::kNone}}) {

@@ -37,6 +37,7 @@ std::optional<int64_t> WholeOf(const Json& object, const char* key) {
 std::optional<ModelConfig> ConfigOf(const RunHistory& run) {
   const Json& options = OptionsOf(run);
   if (!options.contains("feed_forward") || !options.contains("width")) return std::nullopt;
+  if (!OptionOf(run, "layer_feed_forward").empty()) return std::nullopt;  // layers that differ have no common number
   ModelOptions model;
   OptionList list;
   AddModelOptions(model, list);
