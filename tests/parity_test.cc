@@ -160,7 +160,7 @@ TEST(Parity, ClassificationHeads) {
     ASSERT_TRUE(loaded.ok()) << loaded.error().message();
     const auto report = ForwardFile(loaded.value(), input, output);
     ASSERT_TRUE(report.ok()) << report.error().message();
-    const auto logits = SafetensorsFile::Open(output).value().ReadFloats("logits", report.value().logits).value();
+    const auto logits = SafetensorsFile::Open(output).value().ReadFloats("logits", report.value().at("logits")).value();
 
     const torch::NoGradGuard no_grad;
     const nn::TextInput text{torch::tensor(ids).view(shape), torch::tensor(mask).view(shape), {}};
