@@ -238,7 +238,7 @@ class LeafTree final : public FeedForward {
     torch::Tensor sum;
     if (balance.defined()) sum = balance_ * balance;
     const double hardening = Hardening();
-    if (hardening <= 0) return sum;
+    if (hardening <= 0) return sum.defined() ? sum : torch::zeros({}, node_biases_.options());
     const torch::Tensor entropy = DecisionEntropy(logits).mean(0).sum() * hardening;
     return sum.defined() ? sum + entropy : entropy;
   }
