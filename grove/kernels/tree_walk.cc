@@ -45,12 +45,20 @@ bool WalkPastCaches(const NeuronTreeShape& shape, const float* y, size_t tokens)
 }
 
 TreeWalk::TreeWalk(const NeuronTreeShape& shape, const TreeArithmetic& arithmetic)
-    : shape_(shape), arithmetic_(arithmetic), stride_(RoundUpToLine<float>(shape.levels())) {}
+    : shape_(shape),
+      arithmetic_(arithmetic),
+      stride_(RoundUpToLine<float>(shape.levels())),
+      scratch_(ThreadScratch()) {}
+
+TreeWalk::Scratch& TreeWalk::ThreadScratch() {
+  static thread_local Scratch scratch;
+  return scratch;
+}
 
 void TreeWalk::Run(const TreeTokens& tokens, const NeuronTreeTrace* trace) {
   tokens_ = tokens;
-  order_.resize(tokens.count), sorted_.resize(tokens.count), ends_.resize(tokens.count);
-  if (logits_.size() < tokens.count * stride_) logits_ = AlignedArray<float>(tokens.count * stride_);
+  scratch_.order.resize(tokens.count), scratch_.sorted.resize(tokens.count), scratch_.ends.resize(tokens.count);
+  if (scratch_.logits.size() < tokens.count * stride_) scratch_.logits = AlignedArray<float>(tokens.count * stride_);
   for (tree_ = 0; tree_ < shape_.trees; ++tree_) {
     WalkTree();
     if (trace) WriteTrace(*trace);
@@ -59,11 +67,11 @@ void TreeWalk::Run(const TreeTokens& tokens, const NeuronTreeTrace* trace) {
 }
 
 void TreeWalk::WalkTree() {
-  std::iota(order_.begin(), order_.end(), uint32_t{0});
+  std::iota(scratch_.order.begin(), scratch_.order.end(), uint32_t{0});
   const size_t wanted = std::bit_width(tokens_.count / kSubtreeTokens);
   const size_t top = std::min({wanted, kMostTopLevels, shape_.depth});
   const size_t first_end = (size_t{1} << top) - 1, ends = first_end + 1;
-  const Group all(order_);
+  const Group all(scratch_.order);
   if (top > 0) {
     first_level_ = 0;
     for (size_t first = 0; first < all.size(); first += kTopChunk) {
@@ -71,21 +79,22 @@ void TreeWalk::WalkTree() {
       Descend(0, 0, top, all.subspan(first, std::min(kTopChunk, all.size() - first)));
     }
   } else {
-    std::fill(ends_.begin(), ends_.end(), 0u);
+    std::fill(scratch_.ends.begin(), scratch_.ends.end(), 0u);
   }
   SortByEnd(first_end, ends);
   first_level_ = top;
   for (size_t e = 0; e < ends; ++e) {
-    for (size_t first = begins_[e]; first < begins_[e + 1]; first += ahead_) {
-      ahead_ = std::min(2 * kSubtreeTokens, begins_[e + 1] - first);
+    for (size_t first = scratch_.begins[e]; first < scratch_.begins[e + 1]; first += ahead_) {
+      ahead_ = std::min(2 * kSubtreeTokens, scratch_.begins[e + 1] - first);
       Descend(first_end + e, top, shape_.levels(), all.subspan(first, ahead_));
     }
   }
 }
 
 const std::byte* TreeWalk::Ahead(size_t position, size_t level) const {
-  const size_t next = std::min(position + ahead_, order_.size() - 1);
-  return tokens_.x + order_[next] * tokens_.x_stride + (level - first_level_) * (tokens_.x_stride / kSharesOfRow);
+  const size_t next = std::min(position + ahead_, scratch_.order.size() - 1);
+  return tokens_.x + scratch_.order[next] * tokens_.x_stride +
+         (level - first_level_) * (tokens_.x_stride / kSharesOfRow);
 }
 
 void TreeWalk::Descend(size_t node, size_t level, size_t stop, Group group) {
@@ -94,7 +103,7 @@ void TreeWalk::Descend(size_t node, size_t level, size_t stop, Group group) {
   if (stop > shape_.depth) arithmetic_.PrefetchOut(n);
   std::array<const void*, kMostAtOnce> x, ahead;
   std::array<float, kMostAtOnce> logits;
-  const size_t position = static_cast<size_t>(group.data() - order_.data());
+  const size_t position = static_cast<size_t>(group.data() - scratch_.order.data());
   size_t lefts = 0, rights = 0;
   for (size_t first = 0; first < group.size(); first += kMostAtOnce) {
     const size_t count = std::min(kMostAtOnce, group.size() - first);
@@ -105,12 +114,12 @@ void TreeWalk::Descend(size_t node, size_t level, size_t stop, Group group) {
     arithmetic_.Logits(n, x.data(), asks ? ahead.data() : nullptr, count, logits.data());
     for (size_t i = 0; i < count; ++i) {
       const uint32_t token = group[first + i];
-      logits_[token * stride_ + level] = logits[i];
+      scratch_.logits[token * stride_ + level] = logits[i];
       const bool right = logits[i] > 0.0f;
       if (level + 1 >= stop) {
-        ends_[token] = static_cast<uint32_t>(bottom ? node : 2 * node + (right ? 2 : 1));
+        scratch_.ends[token] = static_cast<uint32_t>(bottom ? node : 2 * node + (right ? 2 : 1));
       } else if (right) {
-        sorted_[rights++] = token;
+        scratch_.sorted[rights++] = token;
       } else {
         group[lefts++] = token;
       }
@@ -118,7 +127,7 @@ void TreeWalk::Descend(size_t node, size_t level, size_t stop, Group group) {
   }
   if (bottom) return Output(node, group);
   if (level + 1 == stop) return;
-  std::copy_n(sorted_.begin(), rights, group.begin() + static_cast<ptrdiff_t>(lefts));
+  std::copy_n(scratch_.sorted.begin(), rights, group.begin() + static_cast<ptrdiff_t>(lefts));
   if (lefts != 0) Descend(2 * node + 1, level + 1, stop, group.first(lefts));
   if (rights != 0) Descend(2 * node + 2, level + 1, stop, group.last(rights));
 }
@@ -135,28 +144,30 @@ void TreeWalk::Output(size_t bottom, Group group) {
   for (size_t first = 0; first < group.size(); first += kMostAtOnce) {
     const size_t count = std::min(kMostAtOnce, group.size() - first);
     for (size_t i = 0; i < count; ++i) {
-      logits[i] = logits_.data() + group[first + i] * stride_;
+      logits[i] = scratch_.logits.data() + group[first + i] * stride_;
       y[i] = tokens_.y + group[first + i] * tokens_.y_stride;
     }
     arithmetic_.Outputs(nodes.data(), shape_.levels(), logits.data(), count, into, y.data());
   }
 }
 
-// order_ by ends_, stably; ends_ are first_end ... first_end + ends - 1.
+// scratch_.order by scratch_.ends, stably; scratch_.ends are first_end ... first_end + ends - 1.
 void TreeWalk::SortByEnd(size_t first_end, size_t ends) {
-  begins_.assign(ends + 1, 0);
-  for (const uint32_t end : ends_) ++begins_[end - first_end + 1];
-  std::partial_sum(begins_.begin(), begins_.end(), begins_.begin());
-  std::vector<size_t> next(begins_);
-  for (size_t t = 0; t < ends_.size(); ++t) order_[next[ends_[t] - first_end]++] = static_cast<uint32_t>(t);
+  scratch_.begins.assign(ends + 1, 0);
+  for (const uint32_t end : scratch_.ends) ++scratch_.begins[end - first_end + 1];
+  std::partial_sum(scratch_.begins.begin(), scratch_.begins.end(), scratch_.begins.begin());
+  std::vector<size_t>& next = scratch_.next;
+  next = scratch_.begins;
+  for (size_t t = 0; t < scratch_.ends.size(); ++t)
+    scratch_.order[next[scratch_.ends[t] - first_end]++] = static_cast<uint32_t>(t);
 }
 
 void TreeWalk::WriteTrace(const NeuronTreeTrace& trace) const {
   const size_t levels = shape_.levels();
   for (size_t t = 0; t < tokens_.count; ++t) {
     const size_t at = (t * shape_.trees + tree_) * levels;
-    std::copy_n(logits_.data() + t * stride_, levels, trace.logits + at);
-    size_t node = ends_[t];
+    std::copy_n(scratch_.logits.data() + t * stride_, levels, trace.logits + at);
+    size_t node = scratch_.ends[t];
     for (size_t level = levels; level-- > 0; node = (node - 1) / 2) {
       trace.nodes[at + level] = static_cast<uint32_t>(tree_ * shape_.nodes_per_tree() + node);
     }

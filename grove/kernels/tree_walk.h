@@ -63,6 +63,14 @@ class TreeWalk {
  private:
   using Group = std::span<uint32_t>;
 
+  // Kept by each thread from call to call.
+  struct Scratch {
+    std::vector<uint32_t> order, sorted, ends;  // [tokens]; nodes count within the tree
+    std::vector<size_t> begins, next;           // of each subtree's tokens in `order`, one more at the end
+    AlignedArray<float> logits;                 // [tokens, stride]
+  };
+  static Scratch& ThreadScratch();
+
   void WalkTree();
   // Through the levels from `level` on, up to `stop`, where ends_[token] becomes the node below; at the bottom the
   // outputs are added.
@@ -76,12 +84,10 @@ class TreeWalk {
   const TreeArithmetic& arithmetic_;
   TreeTokens tokens_;
   size_t tree_ = 0;
-  size_t stride_;                                // of logits_
-  size_t first_level_ = 0;                       // of this part of the tree
-  size_t ahead_ = 0;                             // positions in order_ between a token and the one asked for
-  std::vector<uint32_t> order_, sorted_, ends_;  // [tokens]; nodes count within the tree
-  std::vector<size_t> begins_;                   // of each subtree's tokens in order_, one more at the end
-  AlignedArray<float> logits_;                   // [tokens, stride]
+  size_t stride_;           // of the logits
+  size_t first_level_ = 0;  // of this part of the tree
+  size_t ahead_ = 0;        // positions in `order` between a token and the one asked for
+  Scratch& scratch_;
 };
 
 }  // namespace grove

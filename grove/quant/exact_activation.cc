@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "grove/quant/exact_activation.cc"
+#include "hwy/foreach_target.h"  // IWYU pragma: keep
+// After foreach_target:
+#include "grove/quant/exact_activation-inl.h"
+
+#if HWY_ONCE
+namespace grove {
+namespace {
+HWY_EXPORT(ActivateLoop);
+HWY_EXPORT(AddLoop);
+HWY_EXPORT(AddScaledLoop);
+HWY_EXPORT(QuantizeLoop);
+HWY_EXPORT(RoundLoop);
+HWY_EXPORT(ScaleLoop);
+}  // namespace
+
+void ExactActivate(Activation activation, float sign, const float* x, size_t count, float* out) {
+  HWY_DYNAMIC_DISPATCH(ActivateLoop)(activation, sign, x, count, out);
+}
+
+float QuantizeRow(const float* x, size_t count, int8_t* q) { return HWY_DYNAMIC_DISPATCH(QuantizeLoop)(x, count, q); }
+
+void RoundRow(const float* x, size_t count, uint16_t* rounded) { HWY_DYNAMIC_DISPATCH(RoundLoop)(x, count, rounded); }
+
+void ScaleSums(const int32_t* sums, const int32_t* offsets, float row_scale, const float* scales, const float* bias,
+               size_t count, float* out) {
+  HWY_DYNAMIC_DISPATCH(ScaleLoop)(sums, offsets, row_scale, scales, bias, count, out);
+}
+
+void AddScaledRow(float scale, const float* x, size_t count, float* y) {
+  HWY_DYNAMIC_DISPATCH(AddScaledLoop)(scale, x, count, y);
+}
+
+void AddRow(const float* x, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(AddLoop)(x, count, y); }
+
+}  // namespace grove
+#endif  // HWY_ONCE

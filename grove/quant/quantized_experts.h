@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// The nets of gated_experts.h (leaves, experts; with one expert that every token takes, a dense layer) with bf16 or
+// int8 weights. Routers stay fp32. Equations, for token x and expert e with gate g:
+//
+//   bf16   h = act(bf16(x) bf16(W1_e) + b1_e);   y += g (bf16(h) bf16(W2_e) + b2_e)
+//   int8   every column of W1_e and W2_e has a scale, every x and every h its own:
+//          h = act(sx s1 (qx Q1_e) + b1_e) = sh qh;   y += g (sh s2 (qh Q2_e) + b2_e)
+//
+// A token's sum takes its experts in ascending order. Results do not depend on threads, batch or grouping; those of
+// int8 not on the instruction set either.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "grove/base/aligned.h"
+#include "grove/base/thread_pool.h"
+#include "grove/kernels/gated_experts.h"
+#include "grove/quant/quantization.h"
+
+namespace grove {
+
+// One of the two matrices of every expert: [experts][depth / group][columns][group], group = 2 (bf16) or 4 (int8),
+// depth and columns padded with zeros to multiples of `group` and 16.
+class QuantizedMatrices {
+ public:
+  // values [count, depth, columns]
+  QuantizedMatrices(const float* values, size_t count, size_t depth, size_t columns, Quantization precision);
+
+  size_t groups() const { return groups_; }
+  size_t columns() const { return columns_; }  // padded
+  const std::byte* matrix(size_t e) const { return values_.data() + e * groups_ * columns_ * 4; }
+  const float* scales(size_t e) const { return scales_.data() + e * columns_; }      // int8 only
+  const int32_t* offsets(size_t e) const { return offsets_.data() + e * columns_; }  // 128 times each column's sum
+  size_t bytes() const { return values_.size() + 4 * (scales_.size() + offsets_.size()); }
+
+ private:
+  void PackInt8Column(const float* from, size_t step, size_t depth, size_t e, size_t column);
+
+  size_t groups_, columns_;
+  AlignedArray<std::byte> values_;
+  AlignedArray<float> scales_;
+  AlignedArray<int32_t> offsets_;
+};
+
+class QuantizedExperts {
+ public:
+  QuantizedExperts(const ExpertsShape& shape, const ExpertsWeights& weights, Quantization precision);
+
+  const ExpertsShape& shape() const { return shape_; }
+  Quantization precision() const { return precision_; }
+  const QuantizedMatrices& w1() const { return w1_; }
+  const QuantizedMatrices& w2() const { return w2_; }
+  const float* b1(size_t e) const { return b1_.data() + e * w1_.columns(); }
+  const float* b2(size_t e) const { return b2_.data() + e * w2_.columns(); }
+  size_t bytes() const { return w1_.bytes() + w2_.bytes() + 4 * (b1_.size() + b2_.size()); }
+
+ private:
+  ExpertsShape shape_;
+  Quantization precision_;
+  QuantizedMatrices w1_, w2_;
+  AlignedArray<float> b1_, b2_;
+};
+
+// x [tokens, in_width] -> y [tokens, out_width], overwritten; x and y must not overlap.
+void GatedExpertsForward(const QuantizedExperts& experts, const float* x, size_t tokens, const ExpertChoices& choices,
+                         float* y, ThreadPool& pool);
+
+// The oracle, from the original weights: sums in double where they are not integers.
+void QuantizedExpertsReference(const ExpertsShape& shape, const ExpertsWeights& weights, Quantization precision,
+                               const float* x, size_t tokens, const ExpertChoices& choices, float* y);
+
+}  // namespace grove
