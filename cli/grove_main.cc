@@ -13,5 +13,6 @@ int main(int argc, char** argv) {
   verbs.push_back(MakeTokenizeVerb());
   verbs.push_back(MakeBenchLayerVerb());
   verbs.push_back(MakeBenchEncoderVerb());
+  verbs.push_back(MakeBenchRoundsVerb());
   return Main(argc, argv, "grove", "Use and measure encoders whose feedforward layers are trees.", verbs);
 }

@@ -13,6 +13,7 @@ namespace grove::cli {
 // grove
 std::unique_ptr<Verb> MakeBenchEncoderVerb();
 std::unique_ptr<Verb> MakeBenchLayerVerb();
+std::unique_ptr<Verb> MakeBenchRoundsVerb();
 std::unique_ptr<Verb> MakeFillMaskVerb();
 std::unique_ptr<Verb> MakeForwardVerb();
 std::unique_ptr<Verb> MakeInfoVerb();

@@ -10,7 +10,7 @@ import subprocess
 import program
 import tiny_model
 
-VERBS = ["info", "fill-mask", "forward", "tokenize", "bench layer"]
+VERBS = ["info", "fill-mask", "forward", "tokenize", "bench layer", "bench encoder", "bench rounds"]
 
 
 class Usage(program.ProgramTest):

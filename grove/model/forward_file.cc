@@ -10,13 +10,6 @@
 namespace grove {
 namespace {
 
-struct Inputs {
-  std::vector<int32_t> ids;
-  std::vector<uint8_t> mask = {};   // empty: none given
-  std::vector<uint8_t> types = {};  // empty: none given
-  int64_t batch = 0, length = 0;
-};
-
 Error BadTensor(const SafetensorsFile& file, const std::string& tensor, const std::string& text) {
   return Error(ErrorCode::kInvalidArgument, file.path() + ": tensor \"" + tensor + "\" " + text);
 }
@@ -41,7 +34,7 @@ Result<std::vector<int64_t>> ReadValues(const SafetensorsFile& file, const std::
   return values;
 }
 
-Result<Inputs> ReadInputs(const SafetensorsFile& file, const ModelConfig& config) {
+Result<FileBatch> ReadInputs(const SafetensorsFile& file, const ModelConfig& config) {
   Shape shape;
   GROVE_ASSIGN_OR_RETURN(const std::vector<int64_t> ids, ReadValues(file, "input_ids", config.vocabulary, shape));
   if (shape.size() != 2 || ids.empty()) {
@@ -57,7 +50,7 @@ Result<Inputs> ReadInputs(const SafetensorsFile& file, const ModelConfig& config
                          "at most " +
                          std::to_string(config.max_length) + "; shorten the sequences");
   }
-  Inputs inputs{.ids = {ids.begin(), ids.end()}, .batch = shape[0], .length = shape[1]};
+  FileBatch inputs{.ids = {ids.begin(), ids.end()}, .batch = shape[0], .length = shape[1]};
   if (file.Has("attention_mask")) {
     GROVE_ASSIGN_OR_RETURN(const std::vector<int64_t> mask, ReadValues(file, "attention_mask", 2, shape));
     inputs.mask.assign(mask.begin(), mask.end());
@@ -71,7 +64,7 @@ Result<Inputs> ReadInputs(const SafetensorsFile& file, const ModelConfig& config
 }
 
 // Of the two outputs together, so that a large batch is refused before it exhausts the memory.
-Status CheckSize(const SafetensorsFile& file, const Inputs& inputs, const ModelConfig& config) {
+Status CheckSize(const SafetensorsFile& file, const FileBatch& inputs, const ModelConfig& config) {
   constexpr int64_t kMaxFloats = int64_t{1} << 32;
   const HeadConfig& head = config.head;
   const int64_t answers = head.kind == HeadKind::kMaskedLm              ? config.vocabulary
@@ -88,16 +81,25 @@ Status CheckSize(const SafetensorsFile& file, const Inputs& inputs, const ModelC
 
 }  // namespace
 
-Result<ForwardFileReport> ForwardFile(const LoadedModel& model, const std::string& input, const std::string& output) {
+TokenBatch FileBatch::View() const {
+  return {.ids = ids,
+          .mask = mask,
+          .types = types,
+          .batch = static_cast<size_t>(batch),
+          .length = static_cast<size_t>(length)};
+}
+
+Result<FileBatch> ReadBatch(const std::string& input, const ModelConfig& config) {
   GROVE_ASSIGN_OR_RETURN(const SafetensorsFile file, SafetensorsFile::Open(input));
-  const ModelConfig& config = model.config();
-  GROVE_ASSIGN_OR_RETURN(const Inputs inputs, ReadInputs(file, config));
+  GROVE_ASSIGN_OR_RETURN(FileBatch inputs, ReadInputs(file, config));
   GROVE_RETURN_IF_ERROR(CheckSize(file, inputs, config));
-  GROVE_ASSIGN_OR_RETURN(const ModelOutput run, RunModel(model, {.ids = inputs.ids,
-                                                                 .mask = inputs.mask,
-                                                                 .types = inputs.types,
-                                                                 .batch = static_cast<size_t>(inputs.batch),
-                                                                 .length = static_cast<size_t>(inputs.length)}));
+  return inputs;
+}
+
+Result<ForwardFileReport> ForwardFile(const LoadedModel& model, const std::string& input, const std::string& output) {
+  const ModelConfig& config = model.config();
+  GROVE_ASSIGN_OR_RETURN(const FileBatch inputs, ReadBatch(input, config));
+  GROVE_ASSIGN_OR_RETURN(const ModelOutput run, RunModel(model, inputs.View()));
   ForwardFileReport report = {{"hidden", {inputs.batch, inputs.length, config.width}}};
   TensorMap tensors = {{"hidden", ViewOf(run.hidden.span(), report["hidden"])}};
   if (run.logits.size() > 0) {

@@ -13,14 +13,29 @@
 //            pooler_output [batch, width] F32 of a BERT without a head that stores its pooler
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "grove/base/result.h"
 #include "grove/io/safetensors.h"
 #include "grove/model/model.h"
 
 namespace grove {
+
+// The input.
+struct FileBatch {
+  std::vector<int32_t> ids;
+  std::vector<uint8_t> mask = {};   // empty: none given
+  std::vector<uint8_t> types = {};  // empty: none given
+  int64_t batch = 0, length = 0;
+
+  TokenBatch View() const;
+};
+
+// An error names the file, the tensor and what is wrong with it.
+Result<FileBatch> ReadBatch(const std::string& input, const ModelConfig& config);
 
 // The tensors written and their shapes.
 using ForwardFileReport = std::map<std::string, Shape>;
