@@ -10,9 +10,11 @@
 namespace grove::cli {
 
 void AddPrecision(CLI::App& app, Precision& precision) {
-  const std::map<std::string, Precision> names = {{"bf16", Precision::kBf16}, {"fp32", Precision::kFp32}};
-  app.add_option("--precision", precision,
-                 "Of dense products' weights and inputs: fp32 (default), or bf16 where the processor multiplies it")
+  const std::map<std::string, Precision> names = {
+      {"bf16", Precision::kBf16}, {"fp32", Precision::kFp32}, {"int8", Precision::kInt8}};
+  app.add_option(
+         "--precision", precision,
+         "Of dense products' weights and inputs: fp32 (default), bf16 where the processor multiplies it, or int8")
       ->transform(CLI::CheckedTransformer(names))
       ->type_name("NAME");
 }
@@ -24,6 +26,16 @@ Status CheckPrecision(Precision precision) {
                                             ActiveTarget() + "); use fp32");
 }
 
-std::string_view PrecisionName(Precision precision) { return precision == Precision::kBf16 ? "bf16" : "fp32"; }
+std::string_view PrecisionName(Precision precision) {
+  switch (precision) {
+    case Precision::kBf16:
+      return "bf16";
+    case Precision::kFp32:
+      return "fp32";
+    case Precision::kInt8:
+      return "int8";
+  }
+  return "";
+}
 
 }  // namespace grove::cli

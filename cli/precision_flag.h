@@ -17,6 +17,6 @@ void AddPrecision(CLI::App& app, Precision& precision);
 // An error where this machine, or the instruction set that was forced, lacks it.
 Status CheckPrecision(Precision precision);
 
-std::string_view PrecisionName(Precision precision);  // "bf16", "fp32"
+std::string_view PrecisionName(Precision precision);  // "bf16", "fp32", "int8"
 
 }  // namespace grove::cli

@@ -42,7 +42,7 @@ Visits VisitsOf(const FeedForwardConfig& layer, int64_t width) {
 
 EncoderCost CostOf(const ModelConfig& config, Precision precision, const std::vector<size_t>& lengths) {
   const auto width = static_cast<double>(config.width);
-  const double dense_bytes = precision == Precision::kBf16 ? 2 : 4;
+  const double dense_bytes = precision == Precision::kInt8 ? 1 : precision == Precision::kBf16 ? 2 : 4;
   double tokens = 0, pairs = 0;
   for (const size_t length : lengths) {
     tokens += static_cast<double>(length);

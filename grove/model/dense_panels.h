@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// Inside of dense_product.cc: a task of it, and its forms that Highway has no instructions for.
+// Inside of dense_product.cc: a task of it, and its narrow forms, whose rows are converted once for all panels.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "grove/base/aligned.h"
 #include "grove/base/bf16.h"
@@ -13,24 +14,46 @@
 namespace grove {
 
 inline constexpr size_t kPanelColumns = 32;
+inline constexpr size_t kMaxTileRows = 12;
 
 // Some rows and panels of a product, on the calling thread.
 struct DensePanels {
-  const float* x;       // [rows, in]
+  const void* x;        // [rows, in] in the form of the precision
   const void* weights;  // of the first panel
   const float* bias;    // [columns rounded up to 32]
   float* y;             // the first panel's first column in the first row
-  size_t x_stride, y_stride;
+  size_t x_stride;      // in elements
+  size_t y_stride;
   size_t rows, in;
   size_t columns;  // from y on; only the last panel has less than 32
   DenseActivation activation;
+  // int8 only: what a product of integers is worth, and what is added to it before.
+  const float* row_scales = nullptr;        // [rows]
+  const float* column_scales = nullptr;     // [columns rounded up to 32]
+  const int32_t* column_offsets = nullptr;  // [columns rounded up to 32]
+  bool vnni = false;
 };
 
-inline size_t RoundUpToEven(size_t n) { return (n + 1) / 2 * 2; }
+constexpr size_t RoundUpTo(size_t multiple, size_t n) { return (n + multiple - 1) / multiple * multiple; }
 
-// With AVX512-BF16: x rounded to bf16, products of pairs added in fp32.
+// bf16, with AVX512-BF16: products of pairs are added in fp32. Panels [in / 2, 32, 2], rows padded with zeros.
 bool HasBf16Panels();
 AlignedArray<Bf16> PackBf16Panels(const float* weights, size_t in, size_t out);
+inline size_t Bf16RowStride(size_t in) { return RoundUpTo(16, in) + 32; }
+void ToBf16Rows(const float* x, size_t x_stride, size_t rows, size_t in, Bf16* to);
 void RunBf16Panels(const DensePanels& task);
+
+// int8: weights are rounded to 127 steps of their column's largest, a row to 127 steps of its own. Products are exact
+// sums of integers and the same on every machine; AVX512-VNNI adds four at a time. Panels [in / 4, 32, 4].
+struct Int8Panels {
+  AlignedArray<int8_t> weights;
+  AlignedArray<float> scales;     // [panels, 32]
+  AlignedArray<int32_t> offsets;  // [panels, 32]: rows are stored as x + 128, whose share this takes away
+  bool vnni = false;              // the machine had it when they were packed
+};
+Int8Panels PackInt8Panels(const float* weights, size_t in, size_t out);
+inline size_t Int8RowStride(size_t in) { return RoundUpTo(64, in) + 64; }
+void ToInt8Rows(const float* x, size_t x_stride, size_t rows, size_t in, uint8_t* to, float* scales);
+void RunInt8Panels(const DensePanels& task);
 
 }  // namespace grove

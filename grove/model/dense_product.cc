@@ -57,7 +57,7 @@ HWY_INLINE void RunColumns(const DensePanels& task, const Cut& cut, size_t colum
   HWY_ALIGN float edge[kTileRows * kPanelColumns] = {};
   for (size_t row = 0; row < task.rows; row += kTileRows) {
     const size_t rows = std::min(kTileRows, task.rows - row);
-    const float* x = task.x + row * task.x_stride + cut.begin;
+    const float* x = static_cast<const float*>(task.x) + row * task.x_stride + cut.begin;
     float* y = task.y + row * task.y_stride + column;
     const bool whole = columns == TileColumns();
     for (size_t r = 0; !whole && !cut.first && r < rows; ++r) {
@@ -94,38 +94,105 @@ constexpr size_t kRowBlock = 96;
 
 size_t Panels(size_t out) { return (out + kPanelColumns - 1) / kPanelColumns; }
 
+// [panels, in, 32], zeros beyond the last column.
+AlignedArray<float> PackPanels(const float* weights, size_t in, size_t out) {
+  AlignedArray<float> packed(Panels(out) * in * kPanelColumns);
+  for (size_t panel = 0; panel < Panels(out); ++panel) {
+    float* to = packed.data() + panel * in * kPanelColumns;
+    const size_t first = panel * kPanelColumns, columns = std::min(kPanelColumns, out - first);
+    for (size_t i = 0; i < in; ++i) {
+      for (size_t c = 0; c < columns; ++c) to[i * kPanelColumns + c] = weights[(first + c) * in + i];
+    }
+  }
+  return packed;
+}
+
+// Rows as a precision reads them.
+struct Rows {
+  const void* data;
+  size_t stride, element;  // of data: in elements, and the bytes of one
+  const float* scales;     // int8 only
+};
+
+// Memory of this thread that survives from call to call.
+std::byte* ThreadBytes(size_t size) {
+  thread_local AlignedArray<std::byte> bytes;
+  if (bytes.size() < size) bytes = AlignedArray<std::byte>(size);
+  return bytes.data();
+}
+
+// Converted into the calling thread's memory: the next call of this thread overwrites it.
+Rows ConvertRows(Precision precision, const float* x, size_t x_stride, size_t rows, size_t in, ThreadPool& pool) {
+  constexpr size_t kGrain = 16;
+  if (precision == Precision::kFp32) return {x, x_stride, sizeof(float), nullptr};
+  if (precision == Precision::kBf16) {
+    const size_t stride = Bf16RowStride(in);
+    auto* to = reinterpret_cast<Bf16*>(ThreadBytes(rows * stride * sizeof(Bf16)));
+    pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
+      ToBf16Rows(x + begin * x_stride, x_stride, end - begin, in, to + begin * stride);
+    });
+    return {to, stride, sizeof(Bf16), nullptr};
+  }
+  const size_t stride = Int8RowStride(in);
+  std::byte* bytes = ThreadBytes(rows * (stride + sizeof(float)));
+  auto* to = reinterpret_cast<uint8_t*>(bytes);
+  auto* scales = reinterpret_cast<float*>(bytes + rows * stride);
+  pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
+    ToInt8Rows(x + begin * x_stride, x_stride, end - begin, in, to + begin * stride, scales + begin);
+  });
+  return {to, stride, 1, scales};
+}
+
+void RunTask(Precision precision, const DensePanels& task) {
+  switch (precision) {
+    case Precision::kBf16:
+      return RunBf16Panels(task);
+    case Precision::kFp32:
+      return HWY_DYNAMIC_DISPATCH(RunPanels)(task);
+    case Precision::kInt8:
+      return RunInt8Panels(task);
+  }
+}
+
 }  // namespace
 
 struct DenseProduct::State {
   DenseShape shape;
-  AlignedArray<float> fp32;  // [panels, in, 32], zeros beyond the last column
-  AlignedArray<Bf16> bf16;   // [panels, in / 2 rounded up, 32, 2]
+  AlignedArray<float> fp32;  // one of the three
+  AlignedArray<Bf16> bf16;
+  Int8Panels int8;
   AlignedArray<float> bias;  // [panels, 32], zeros without a bias
   size_t panel_bytes = 0;    // of one panel
+
+  const std::byte* weights() const {
+    if (shape.precision == Precision::kFp32) return reinterpret_cast<const std::byte*>(fp32.data());
+    if (shape.precision == Precision::kBf16) return reinterpret_cast<const std::byte*>(bf16.data());
+    return reinterpret_cast<const std::byte*>(int8.weights.data());
+  }
 };
 
-bool Supports(Precision precision) { return precision == Precision::kFp32 || HasBf16Panels(); }
+bool Supports(Precision precision) { return precision != Precision::kBf16 || HasBf16Panels(); }
 
 DenseProduct::DenseProduct(const DenseShape& shape, const float* weights, const float* bias, const ThreadPool&)
     : state_(std::make_unique<State>()) {
   GROVE_CHECK(Supports(shape.precision));
   state_->shape = shape;
-  const size_t panels = Panels(shape.out), in = shape.in;
-  state_->bias = AlignedArray<float>(panels * kPanelColumns);
-  if (bias != nullptr) std::copy_n(bias, shape.out, state_->bias.data());
-  if (shape.precision == Precision::kBf16) {
-    state_->bf16 = PackBf16Panels(weights, in, shape.out);
-    state_->panel_bytes = RoundUpToEven(in) * kPanelColumns * sizeof(Bf16);
-    return;
-  }
-  state_->panel_bytes = in * kPanelColumns * sizeof(float);
-  state_->fp32 = AlignedArray<float>(panels * in * kPanelColumns);
-  for (size_t panel = 0; panel < panels; ++panel) {
-    float* to = state_->fp32.data() + panel * in * kPanelColumns;
-    const size_t first = panel * kPanelColumns, columns = std::min(kPanelColumns, shape.out - first);
-    for (size_t i = 0; i < in; ++i) {
-      for (size_t c = 0; c < columns; ++c) to[i * kPanelColumns + c] = weights[(first + c) * in + i];
-    }
+  const size_t in = shape.in, out = shape.out;
+  state_->bias = AlignedArray<float>(Panels(out) * kPanelColumns);
+  if (bias != nullptr) std::copy_n(bias, out, state_->bias.data());
+  switch (shape.precision) {
+    case Precision::kBf16:
+      state_->bf16 = PackBf16Panels(weights, in, out);
+      state_->panel_bytes = RoundUpTo(2, in) * kPanelColumns * sizeof(Bf16);
+      break;
+    case Precision::kFp32:
+      state_->fp32 = PackPanels(weights, in, out);
+      state_->panel_bytes = in * kPanelColumns * sizeof(float);
+      break;
+    case Precision::kInt8:
+      state_->int8 = PackInt8Panels(weights, in, out);
+      state_->panel_bytes = RoundUpTo(4, in) * kPanelColumns;
+      break;
   }
 }
 
@@ -136,7 +203,8 @@ DenseProduct::~DenseProduct() = default;
 const DenseShape& DenseProduct::shape() const { return state_->shape; }
 
 size_t DenseProduct::bytes() const {
-  return Panels(state_->shape.out) * (state_->panel_bytes + kPanelColumns * sizeof(float));
+  return Panels(state_->shape.out) * (state_->panel_bytes + kPanelColumns * sizeof(float)) +
+         state_->int8.scales.size() * 2 * sizeof(float);
 }
 
 void DenseProduct::Forward(const float* x, size_t rows, float* y, ThreadPool& pool) const {
@@ -147,11 +215,10 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
                            ThreadPool& pool) const {
   const State& state = *state_;
   const DenseShape& shape = state.shape;
-  const bool bf16 = shape.precision == Precision::kBf16;
-  const char* weights =
-      bf16 ? reinterpret_cast<const char*>(state.bf16.data()) : reinterpret_cast<const char*>(state.fp32.data());
   const size_t panels = Panels(shape.out), blocks = (rows + kRowBlock - 1) / kRowBlock;
   if (panels == 0 || blocks == 0) return;
+  const Rows converted = ConvertRows(shape.precision, x, x_stride, rows, shape.in, pool);
+  const bool int8 = shape.precision == Precision::kInt8;
   // Enough tasks for all threads to end at about the same time, few enough for a block of rows to serve many panels.
   const size_t wanted = pool.threads() == 1 ? 1 : 6 * pool.threads();
   const size_t per_group = std::max<size_t>(1, panels * blocks / std::max(wanted, blocks));
@@ -159,17 +226,23 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
   pool.ParallelFor(blocks * groups, 1, [&](size_t begin, size_t end) {
     for (size_t task = begin; task < end; ++task) {
       const size_t row = task / groups * kRowBlock, panel = task % groups * per_group, column = panel * kPanelColumns;
-      const DensePanels part{.x = x + row * x_stride,
-                             .weights = weights + panel * state.panel_bytes,
-                             .bias = state.bias.data() + column,
-                             .y = y + row * y_stride + column,
-                             .x_stride = x_stride,
-                             .y_stride = y_stride,
-                             .rows = std::min(kRowBlock, rows - row),
-                             .in = shape.in,
-                             .columns = std::min(per_group * kPanelColumns, shape.out - column),
-                             .activation = shape.activation};
-      bf16 ? RunBf16Panels(part) : HWY_DYNAMIC_DISPATCH(RunPanels)(part);
+      DensePanels part{.x = static_cast<const std::byte*>(converted.data) + row * converted.stride * converted.element,
+                       .weights = state.weights() + panel * state.panel_bytes,
+                       .bias = state.bias.data() + column,
+                       .y = y + row * y_stride + column,
+                       .x_stride = converted.stride,
+                       .y_stride = y_stride,
+                       .rows = std::min(kRowBlock, rows - row),
+                       .in = shape.in,
+                       .columns = std::min(per_group * kPanelColumns, shape.out - column),
+                       .activation = shape.activation};
+      if (int8) {
+        part.row_scales = converted.scales + row;
+        part.column_scales = state.int8.scales.data() + column;
+        part.column_offsets = state.int8.offsets.data() + column;
+        part.vnni = state.int8.vnni;
+      }
+      RunTask(shape.precision, part);
     }
   });
 }

@@ -24,8 +24,8 @@ namespace grove {
 
 enum class DenseActivation { kGelu, kNone, kRelu };
 
-// Of weights and inputs; sums are fp32 always.
-enum class Precision { kBf16, kFp32 };
+// Of weights and inputs. Sums are fp32, of int8 exact integers.
+enum class Precision { kBf16, kFp32, kInt8 };
 
 struct DenseShape {
   size_t in = 0;

@@ -22,8 +22,8 @@ namespace grove {
 
 // [panels, in / 2 rounded up, 32, 2]: one step of the sum takes a pair of inputs.
 AlignedArray<Bf16> PackBf16Panels(const float* weights, size_t in, size_t out) {
-  const size_t panels = (out + kPanelColumns - 1) / kPanelColumns, steps = RoundUpToEven(in);
-  AlignedArray<Bf16> packed(panels * steps * kPanelColumns);
+  const size_t steps = RoundUpTo(2, in);
+  AlignedArray<Bf16> packed(RoundUpTo(kPanelColumns, out) * steps);
   for (size_t o = 0; o < out; ++o) {
     Bf16* panel = packed.data() + o / kPanelColumns * steps * kPanelColumns;
     for (size_t i = 0; i < in; ++i) {
@@ -41,8 +41,6 @@ bool HasBf16Panels() { return __builtin_cpu_supports("avx512bf16") != 0 && Activ
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma,avx2")
 
 namespace {
-
-constexpr size_t kRows = 12;
 
 void Store(__m256bh values, Bf16* to) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)values); }
 
@@ -82,32 +80,28 @@ void RunTile(const Bf16* x, size_t x_stride, const Bf16* panel, size_t steps, co
 }
 
 using TileFunction = void (*)(const Bf16*, size_t, const Bf16*, size_t, const float*, float*, size_t);
-constexpr TileFunction kTiles[kRows + 1] = {nullptr,     RunTile<1>,  RunTile<2>, RunTile<3>, RunTile<4>,
-                                            RunTile<5>,  RunTile<6>,  RunTile<7>, RunTile<8>, RunTile<9>,
-                                            RunTile<10>, RunTile<11>, RunTile<12>};
-
-// Memory of this thread that survives from call to call.
-Bf16* ThreadRows(size_t size) {
-  thread_local AlignedArray<Bf16> rows;
-  if (rows.size() < size) rows = AlignedArray<Bf16>(size);
-  return rows.data();
-}
+constexpr TileFunction kTiles[kMaxTileRows + 1] = {nullptr,     RunTile<1>,  RunTile<2>, RunTile<3>, RunTile<4>,
+                                                   RunTile<5>,  RunTile<6>,  RunTile<7>, RunTile<8>, RunTile<9>,
+                                                   RunTile<10>, RunTile<11>, RunTile<12>};
 
 }  // namespace
 
+void ToBf16Rows(const float* x, size_t x_stride, size_t rows, size_t in, Bf16* to) {
+  for (size_t r = 0; r < rows; ++r) RoundRow(x + r * x_stride, in, to + r * Bf16RowStride(in));
+}
+
 void RunBf16Panels(const DensePanels& task) {
-  const size_t steps = RoundUpToEven(task.in) / 2, stride = (task.in + 15) / 16 * 16 + 32;
-  Bf16* x = ThreadRows(task.rows * stride);
-  for (size_t r = 0; r < task.rows; ++r) RoundRow(task.x + r * task.x_stride, task.in, x + r * stride);
-  alignas(64) float edge[kRows * kPanelColumns];
+  const size_t steps = RoundUpTo(2, task.in) / 2;
+  const auto* x = static_cast<const Bf16*>(task.x);
+  alignas(64) float edge[kMaxTileRows * kPanelColumns];
   for (size_t column = 0; column < task.columns; column += kPanelColumns) {
     const Bf16* panel = static_cast<const Bf16*>(task.weights) + column * 2 * steps;
     const size_t columns = std::min(kPanelColumns, task.columns - column);
-    for (size_t row = 0; row < task.rows; row += kRows) {
-      const size_t rows = std::min(kRows, task.rows - row);
+    for (size_t row = 0; row < task.rows; row += kMaxTileRows) {
+      const size_t rows = std::min(kMaxTileRows, task.rows - row);
       float* y = task.y + row * task.y_stride + column;
       const bool whole = columns == kPanelColumns;
-      kTiles[rows](x + row * stride, stride, panel, steps, task.bias + column, whole ? y : edge,
+      kTiles[rows](x + row * task.x_stride, task.x_stride, panel, steps, task.bias + column, whole ? y : edge,
                    whole ? task.y_stride : kPanelColumns);
       for (size_t r = 0; !whole && r < rows; ++r) std::copy_n(edge + r * kPanelColumns, columns, y + r * task.y_stride);
     }
@@ -122,7 +116,8 @@ void RunBf16Panels(const DensePanels& task) {
 #else
 
 bool HasBf16Panels() { return false; }
-void RunBf16Panels(const DensePanels&) { GROVE_CHECK(!"asked for only where HasBf16Panels()"); }
+void ToBf16Rows(const float*, size_t, size_t, size_t, Bf16*) { GROVE_CHECK(!"only where HasBf16Panels()"); }
+void RunBf16Panels(const DensePanels&) { GROVE_CHECK(!"only where HasBf16Panels()"); }
 
 #endif
 

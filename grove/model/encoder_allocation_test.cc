@@ -77,6 +77,7 @@ TEST(EncoderAllocation, SteadyStateAllocatesNothing) {
   if (Supports(Precision::kBf16)) {
     EXPECT_EQ(AllocationsOf(config, {.precision = Precision::kBf16}, 3), 0u);
   }
+  EXPECT_EQ(AllocationsOf(config, {.precision = Precision::kInt8}, 3), 0u);
   config.feed_forward = {.kind = FeedForwardKind::kNone};
   EXPECT_EQ(AllocationsOf(config, {}, 3), 0u);
 }

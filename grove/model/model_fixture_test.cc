@@ -9,6 +9,7 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "grove/io/model_directory.h"
@@ -19,6 +20,8 @@ namespace grove {
 namespace {
 
 constexpr float kTolerance = 1e-4f;
+constexpr float kBf16Tolerance = 0.1f;
+constexpr float kInt8Tolerance = 0.3f;
 
 // The inputs of an io.safetensors.
 struct Inputs {
@@ -48,14 +51,16 @@ Inputs ReadInputs(const SafetensorsFile& io) {
           .length = static_cast<size_t>(shape.at(1))};
 }
 
-ModelOutput RunFolder(const std::string& folder, const TokenBatch& batch, size_t threads) {
+ModelOutput RunFolder(const std::string& folder, const TokenBatch& batch, size_t threads,
+                      Precision precision = Precision::kFp32) {
   ThreadPool pool(threads);
-  return RunModel(LoadModel(folder, &pool, {.tokenizer = false}).value(), batch).value();
+  const LoadOptions options{.tokenizer = false, .encoder = {.precision = precision}};
+  return RunModel(LoadModel(folder, &pool, options).value(), batch).value();
 }
 
 // Compares tensor `name` of the file, if it has it. Rows where `mask` (if not null) is 0 are not compared.
 bool Compare(const SafetensorsFile& io, const std::string& name, const AlignedArray<float>& actual,
-             const std::vector<uint8_t>* mask) {
+             const std::vector<uint8_t>* mask, float tolerance = kTolerance) {
   if (!io.Has(name)) return false;
   const AlignedArray<float> expected = io.ReadFloats(name, io.Find(name).value().shape).value();
   EXPECT_EQ(actual.size(), expected.size()) << name;
@@ -67,7 +72,7 @@ bool Compare(const SafetensorsFile& io, const std::string& name, const AlignedAr
     const float off = std::abs(expected[i] - actual[i]);
     largest = std::isnan(off) ? INFINITY : std::max(largest, off);
   }
-  EXPECT_LE(largest, kTolerance) << name;
+  EXPECT_LE(largest, tolerance) << name;
   return true;
 }
 
@@ -125,6 +130,18 @@ TEST_P(HuggingFaceFixture, AgreesWithTransformers) {
   const bool logits = Compare(*io_, "logits", output.logits, LogitsMask());
   EXPECT_TRUE(hidden || logits);
   Compare(*io_, "pooler_output", output.pooled, nullptr);
+}
+
+// Dense models, whose weights and inputs are rounded: bf16 to 2^-9 of a value, int8 to 1/254 of a row's largest.
+TEST_P(HuggingFaceFixture, NarrowPrecisionsStayNear) {
+  for (const auto& [precision, tolerance] :
+       {std::pair{Precision::kBf16, kBf16Tolerance}, {Precision::kInt8, kInt8Tolerance}}) {
+    if (!Supports(precision)) continue;
+    const ModelOutput output = RunFolder(GetParam(), inputs_.Batch(true), 2, precision);
+    Compare(*io_, "last_hidden_state", output.hidden, &inputs_.mask, tolerance);
+    Compare(*io_, "logits", output.logits, LogitsMask(), tolerance);
+    Compare(*io_, "pooler_output", output.pooled, nullptr, tolerance);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Crammed, CrammedFixture, testing::ValuesIn(test::FixtureFiles("crammed", "", "")),

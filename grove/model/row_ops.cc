@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "grove/base/aligned.h"
 
@@ -95,6 +96,31 @@ void ActivateInPlaceSimd(Activation activation, size_t size, float* x) {
   std::copy_n(rest, size - whole, x + whole);
 }
 
+HWY_INLINE float LargestMagnitude(const float* x, size_t size) {
+  const FloatTag d;
+  FloatVec largest = hn::Zero(d);
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= size; i += hn::Lanes(d)) largest = hn::Max(largest, hn::Abs(hn::LoadU(d, x + i)));
+  float of_all = hn::GetLane(hn::MaxOfLanes(d, largest));
+  for (; i < size; ++i) of_all = std::max(of_all, std::abs(x[i]));
+  return of_all;
+}
+
+void RoundToBytesSimd(const float* HWY_RESTRICT x, size_t size, float& scale, uint8_t* HWY_RESTRICT to) {
+  const FloatTag d;
+  const hn::RebindToSigned<FloatTag> di;
+  const hn::Rebind<uint8_t, FloatTag> du;
+  constexpr float kSteps = 127.0f;
+  const float largest = LargestMagnitude(x, size), inverse = largest > 0 ? kSteps / largest : 0.0f;
+  scale = largest / kSteps;
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= size; i += hn::Lanes(d)) {
+    const auto rounded = hn::NearestInt(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, inverse)));
+    hn::StoreU(hn::DemoteTo(du, hn::Add(rounded, hn::Set(di, 128))), du, to + i);
+  }
+  for (; i < size; ++i) to[i] = static_cast<uint8_t>(static_cast<int>(std::nearbyint(x[i] * inverse)) + 128);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace grove
 HWY_AFTER_NAMESPACE();
@@ -106,6 +132,7 @@ HWY_EXPORT(MultiplyIntoSimd);
 HWY_EXPORT(NormalizeRowsSimd);
 HWY_EXPORT(AddNormalizeRowsSimd);
 HWY_EXPORT(ActivateInPlaceSimd);
+HWY_EXPORT(RoundToBytesSimd);
 
 void AddInto(const float* x, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(AddIntoSimd)(x, count, y); }
 
@@ -119,6 +146,10 @@ void NormalizeRows(const float* x, size_t rows, size_t width, const float* weigh
 void AddNormalizeRows(const float* x, size_t rows, size_t width, const float* weight, const float* bias, float eps,
                       float* sum, float* y) {
   HWY_DYNAMIC_DISPATCH(AddNormalizeRowsSimd)(x, rows, width, weight, bias, eps, sum, y);
+}
+
+void RoundToBytes(const float* x, size_t size, float& scale, uint8_t* to) {
+  HWY_DYNAMIC_DISPATCH(RoundToBytesSimd)(x, size, scale, to);
 }
 
 void ActivateInPlace(Activation activation, size_t size, float* x) {

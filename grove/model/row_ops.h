@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "grove/kernels/activation.h"
 
@@ -23,6 +24,9 @@ void NormalizeRows(const float* x, size_t rows, size_t width, const float* weigh
 // sum[i] += x[i], then y = the normalized sum, row by row while it is in the cache. y may be sum.
 void AddNormalizeRows(const float* x, size_t rows, size_t width, const float* weight, const float* bias, float eps,
                       float* sum, float* y);
+
+// to[i] = round(x[i] / scale) + 128, with the scale that makes the largest 127 steps. The same on every target.
+void RoundToBytes(const float* x, size_t size, float& scale, uint8_t* to);
 
 // x[i] = act(x[i])
 void ActivateInPlace(Activation activation, size_t size, float* x);

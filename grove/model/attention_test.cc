@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/model/attention.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "grove/kernels/target.h"
+
+namespace grove {
+namespace {
+
+struct Case {
+  size_t heads, head_width;
+  std::vector<size_t> lengths;
+  bool masked;  // every third row is no key
+};
+
+size_t Rows(const Case& c) {
+  size_t rows = 0;
+  for (const size_t length : c.lengths) rows += length;
+  return rows;
+}
+
+std::vector<SequenceRows> SequencesOf(const Case& c) {
+  std::vector<SequenceRows> sequences;
+  size_t begin = 0;
+  for (const size_t length : c.lengths) {
+    sequences.push_back({begin, length});
+    begin += length;
+  }
+  return sequences;
+}
+
+std::vector<float> RandomQkv(const Case& c) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal(0, 2);
+  std::vector<float> qkv(Rows(c) * 3 * c.heads * c.head_width);
+  for (float& value : qkv) value = normal(random);
+  return qkv;
+}
+
+// softmax(q k / sqrt(width)) v of one query, in double.
+std::vector<double> Plain(const Case& c, const std::vector<float>& qkv, const std::vector<uint8_t>& is_key,
+                          const SequenceRows& rows, size_t query, size_t head) {
+  const size_t stride = 3 * c.heads * c.head_width, offset = head * 3 * c.head_width;
+  const auto at = [&](size_t row, size_t part, size_t i) {
+    return static_cast<double>(qkv[row * stride + offset + part * c.head_width + i]);
+  };
+  std::vector<double> out(c.head_width);
+  double sum = 0;
+  for (size_t key = rows.begin; key < rows.begin + rows.count; ++key) {
+    if (!is_key.empty() && is_key[key] == 0) continue;
+    double score = 0;
+    for (size_t i = 0; i < c.head_width; ++i) score += at(query, 0, i) * at(key, 1, i);
+    const double weight = std::exp(score / std::sqrt(static_cast<double>(c.head_width)));
+    sum += weight;
+    for (size_t i = 0; i < c.head_width; ++i) out[i] += weight * at(key, 2, i);
+  }
+  for (double& value : out) value /= sum;
+  return out;
+}
+
+void ExpectPlain(const Case& c) {
+  const std::vector<float> qkv = RandomQkv(c);
+  const std::vector<SequenceRows> sequences = SequencesOf(c);
+  std::vector<uint8_t> is_key;
+  for (size_t row = 0; c.masked && row < Rows(c); ++row) is_key.push_back(row % 3 == 1 ? 0 : 1);
+  const size_t width = c.heads * c.head_width;
+  std::vector<float> out(Rows(c) * width), on_one_thread;
+  for (const size_t threads : {1, 3}) {
+    ThreadPool pool(threads);
+    SelfAttention({sequences, c.heads, c.head_width}, qkv.data(), c.masked ? is_key.data() : nullptr, out.data(), pool);
+    if (threads == 1) on_one_thread = out;
+    EXPECT_EQ(out, on_one_thread);
+  }
+  for (const SequenceRows& rows : sequences) {
+    for (size_t query = rows.begin; query < rows.begin + rows.count; ++query) {
+      for (size_t head = 0; head < c.heads; ++head) {
+        const std::vector<double> expected = Plain(c, qkv, is_key, rows, query, head);
+        for (size_t i = 0; i < c.head_width; ++i) {
+          ASSERT_NEAR(out[query * width + head * c.head_width + i], expected[i], 2e-5) << query << " " << head;
+        }
+      }
+    }
+  }
+}
+
+// Lengths around a tile and a block of keys, widths that are no multiple of a vector, an empty sequence.
+TEST(Attention, AgreesWithPlainSumsOnEveryTarget) {
+  const Case cases[] = {{.heads = 2, .head_width = 64, .lengths = {1, 13, 0, 128}, .masked = false},
+                        {.heads = 3, .head_width = 5, .lengths = {12, 33, 7}, .masked = true},
+                        {.heads = 1, .head_width = 40, .lengths = {255, 256, 257, 600}, .masked = false},
+                        {.heads = 1, .head_width = 32, .lengths = {513}, .masked = true}};
+  for (const std::string& target : AvailableTargets()) {
+    SCOPED_TRACE(target);
+    ASSERT_TRUE(ForceTarget(target).ok());
+    for (const Case& c : cases) ExpectPlain(c);
+  }
+  ASSERT_TRUE(ForceTarget("").ok());
+}
+
+// The largest score may come late: what was gathered before shrinks to nothing without overflow.
+TEST(Attention, LargeScoresInALaterBlock) {
+  Case c{.heads = 1, .head_width = 8, .lengths = {300}, .masked = false};
+  std::vector<float> qkv = RandomQkv(c);
+  for (size_t i = 0; i < 8; ++i) {
+    qkv[i] = 30;                    // the first query
+    qkv[299 * 24 + 8 + i] = 30;     // the last key
+    qkv[299 * 24 + 16 + i] = -7.5;  // its value
+  }
+  std::vector<float> out(300 * 8);
+  ThreadPool pool(1);
+  SelfAttention({SequencesOf(c), 1, 8}, qkv.data(), nullptr, out.data(), pool);
+  for (size_t i = 0; i < 8; ++i) EXPECT_FLOAT_EQ(out[i], -7.5f);
+}
+
+}  // namespace
+}  // namespace grove

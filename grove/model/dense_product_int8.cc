@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// The dense product of 8-bit integers: weights rounded per column when they are packed, rows as they come.
+//
+//   y = (sum of (q + 128) w - 128 sum of w) s_row s_column + bias,   q = round(x / s_row), w = round(weight / s_column)
+//
+// The multiplication of AVX512-VNNI takes unsigned times signed bytes, hence the 128.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "grove/kernels/target.h"
+#include "grove/model/dense_panels.h"
+#include "grove/model/row_ops.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define GROVE_VNNI_PANELS 1
+#include <immintrin.h>
+#else
+#define GROVE_VNNI_PANELS 0
+#endif
+
+namespace grove {
+namespace {
+
+constexpr float kSteps = 127.0f;
+constexpr size_t kGroup = 4;  // inputs of one step
+
+float LargestOf(const float* x, size_t count) {
+  float largest = 0;
+  for (size_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(x[i]));
+  return largest;
+}
+
+using Tile = void (*)(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, int32_t* sums);
+
+// sums [rows, 32]. The same integers as any other way to add them up.
+template <size_t kRows>
+void PortableTile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, int32_t* sums) {
+  std::fill(sums, sums + kRows * kPanelColumns, 0);
+  for (size_t k = 0; k < steps; ++k, panel += kGroup * kPanelColumns) {
+    for (size_t r = 0; r < kRows; ++r) {
+      const uint8_t* four = x + r * x_stride + kGroup * k;
+      int32_t* to = sums + r * kPanelColumns;
+      for (size_t c = 0; c < kPanelColumns; ++c) {
+        for (size_t i = 0; i < kGroup; ++i) to[c] += int32_t{four[i]} * int32_t{panel[c * kGroup + i]};
+      }
+    }
+  }
+}
+
+#define GROVE_TILES(name)                                                                                         \
+  {                                                                                                               \
+    nullptr, name<1>, name<2>, name<3>, name<4>, name<5>, name<6>, name<7>, name<8>, name<9>, name<10>, name<11>, \
+        name<12>                                                                                                  \
+  }
+constexpr Tile kPortableTiles[kMaxTileRows + 1] = GROVE_TILES(PortableTile);
+
+#if GROVE_VNNI_PANELS
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512vnni")
+
+template <size_t kRows>
+void VnniTile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, int32_t* sums) {
+  __m512i tile[kRows][2];
+  for (size_t r = 0; r < kRows; ++r) tile[r][0] = tile[r][1] = _mm512_setzero_si512();
+  for (size_t k = 0; k < steps; ++k, panel += kGroup * kPanelColumns) {
+    const __m512i w0 = _mm512_loadu_si512(panel), w1 = _mm512_loadu_si512(panel + 64);
+#pragma GCC unroll 12
+    for (size_t r = 0; r < kRows; ++r) {
+      int four;
+      std::memcpy(&four, x + r * x_stride + kGroup * k, sizeof(four));
+      const __m512i value = _mm512_set1_epi32(four);
+      tile[r][0] = _mm512_dpbusd_epi32(tile[r][0], value, w0);
+      tile[r][1] = _mm512_dpbusd_epi32(tile[r][1], value, w1);
+    }
+  }
+  for (size_t r = 0; r < kRows; ++r) {
+    _mm512_storeu_si512(sums + r * kPanelColumns, tile[r][0]);
+    _mm512_storeu_si512(sums + r * kPanelColumns + 16, tile[r][1]);
+  }
+}
+
+#pragma GCC pop_options
+
+bool HasVnni() {
+  return __builtin_cpu_supports("avx512vnni") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+         ActiveTarget().starts_with("AVX3");
+}
+
+constexpr Tile kVnniTiles[kMaxTileRows + 1] = GROVE_TILES(VnniTile);
+const Tile* Tiles(bool vnni) { return vnni ? kVnniTiles : kPortableTiles; }
+
+#else
+
+bool HasVnni() { return false; }
+const Tile* Tiles(bool) { return kPortableTiles; }
+
+#endif
+
+// One tile's integers to y.
+void Finish(const DensePanels& task, size_t row, size_t rows, size_t column, const int32_t* sums) {
+  const size_t columns = std::min(kPanelColumns, task.columns - column);
+  for (size_t r = 0; r < rows; ++r) {
+    const float scale = task.row_scales[row + r];
+    float* y = task.y + (row + r) * task.y_stride + column;
+    for (size_t c = 0; c < columns; ++c) {
+      const auto sum = static_cast<float>(sums[r * kPanelColumns + c] + task.column_offsets[column + c]);
+      y[c] = sum * (scale * task.column_scales[column + c]) + task.bias[column + c];
+    }
+  }
+}
+
+}  // namespace
+
+Int8Panels PackInt8Panels(const float* weights, size_t in, size_t out) {
+  const size_t columns = RoundUpTo(kPanelColumns, out), steps = RoundUpTo(kGroup, in);
+  Int8Panels packed{AlignedArray<int8_t>(columns * steps), AlignedArray<float>(columns), AlignedArray<int32_t>(columns),
+                    HasVnni()};
+  for (size_t o = 0; o < out; ++o) {
+    const float* row = weights + o * in;
+    const float largest = LargestOf(row, in);
+    const float inverse = largest > 0 ? kSteps / largest : 0.0f;
+    packed.scales[o] = largest / kSteps;
+    int8_t* panel = packed.weights.data() + o / kPanelColumns * steps * kPanelColumns;
+    for (size_t i = 0; i < in; ++i) {
+      const auto rounded = static_cast<int8_t>(std::nearbyint(row[i] * inverse));
+      panel[(i / kGroup * kPanelColumns + o % kPanelColumns) * kGroup + i % kGroup] = rounded;
+      packed.offsets[o] -= 128 * int32_t{rounded};
+    }
+  }
+  return packed;
+}
+
+void ToInt8Rows(const float* x, size_t x_stride, size_t rows, size_t in, uint8_t* to, float* scales) {
+  for (size_t r = 0; r < rows; ++r) {
+    RoundToBytes(x + r * x_stride, in, scales[r], to + r * Int8RowStride(in));
+  }
+}
+
+void RunInt8Panels(const DensePanels& task) {
+  const size_t steps = RoundUpTo(kGroup, task.in) / kGroup;
+  const auto* x = static_cast<const uint8_t*>(task.x);
+  const Tile* tiles = Tiles(task.vnni);
+  alignas(64) int32_t sums[kMaxTileRows * kPanelColumns];
+  for (size_t column = 0; column < task.columns; column += kPanelColumns) {
+    const int8_t* panel = static_cast<const int8_t*>(task.weights) + column * kGroup * steps;
+    for (size_t row = 0; row < task.rows; row += kMaxTileRows) {
+      const size_t rows = std::min(kMaxTileRows, task.rows - row);
+      tiles[rows](x + row * task.x_stride, task.x_stride, panel, steps, sums);
+      Finish(task, row, rows, column, sums);
+    }
+  }
+  if (task.activation == DenseActivation::kNone) return;
+  const Activation activation = task.activation == DenseActivation::kGelu ? Activation::kGelu : Activation::kRelu;
+  for (size_t r = 0; r < task.rows; ++r) ActivateInPlace(activation, task.columns, task.y + r * task.y_stride);
+}
+
+}  // namespace grove

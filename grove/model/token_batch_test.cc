@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+#include "grove/model/token_batch.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace grove {
+namespace {
+
+const std::vector<int32_t> kIds = {10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21};
+const std::vector<uint8_t> kTypes = {0, 0, 1, 1, 0, 1, 0, 1, 0, 0, 0, 1};
+
+template <class T>
+std::vector<T> Copy(const T* from, size_t count) {
+  return from == nullptr ? std::vector<T>() : std::vector<T>(from, from + count);
+}
+
+TEST(PackTokens, LeavesPaddingOutWhereverItIs) {
+  const std::vector<uint8_t> mask = {1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0};  // right, left and inner, nothing else
+  Arena arena;
+  const PackedTokens packed = PackTokens({.ids = kIds, .mask = mask, .types = kTypes, .batch = 3, .length = 4}, arena);
+  ASSERT_EQ(packed.tokens, 8u);
+  EXPECT_FALSE(packed.whole);
+  EXPECT_EQ(Copy(packed.ids, 8), (std::vector<int32_t>{10, 11, 15, 17, 18, 19, 20, 21}));
+  EXPECT_EQ(Copy(packed.types, 8), (std::vector<uint8_t>{0, 0, 1, 1, 0, 0, 0, 1}));
+  EXPECT_EQ(Copy(packed.places, 8), (std::vector<uint32_t>{0, 1, 5, 7, 8, 9, 10, 11}));
+  EXPECT_EQ(packed.is_key, nullptr);
+  ASSERT_EQ(packed.sequences.size(), 3u);
+  EXPECT_EQ(packed.sequences[1].begin, 2u);
+  EXPECT_EQ(packed.sequences[1].count, 2u);
+  EXPECT_EQ(packed.sequences[2].count, 4u);  // wholly masked: as if it were not
+
+  const std::vector<float> rows = {1, -1, 2, -2, 3, -3, 4, -4, 5, -5, 6, -6, 7, -7, 8, -8};
+  std::vector<float> unpacked(24, 9.0f);
+  Unpack(packed, 3, rows.data(), 2, unpacked.data());
+  EXPECT_EQ(unpacked,
+            (std::vector<float>{1, -1, 2, -2, 0, 0, 0, 0, 0, 0, 3, -3, 0, 0, 4, -4, 5, -5, 6, -6, 7, -7, 8, -8}));
+}
+
+TEST(PackTokens, KeepsAWholeBatchWhereItIs) {
+  const std::vector<uint8_t> mask = {1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0};
+  Arena arena;
+  const TokenBatch batch{.ids = kIds, .mask = mask, .batch = 3, .length = 4, .compute_padding = true};
+  const PackedTokens padded = PackTokens(batch, arena);
+  EXPECT_TRUE(padded.whole);
+  EXPECT_EQ(padded.ids, kIds.data());
+  EXPECT_EQ(padded.is_key, mask.data());
+  const PackedTokens unmasked = PackTokens({.ids = kIds, .batch = 3, .length = 4}, arena);
+  EXPECT_TRUE(unmasked.whole);
+  EXPECT_EQ(unmasked.is_key, nullptr);
+  EXPECT_EQ(PackTokens({}, arena).tokens, 0u);
+}
+
+}  // namespace
+}  // namespace grove
