@@ -95,7 +95,8 @@ struct ThreadPool::Team {
 ThreadPool::ThreadPool(size_t threads) : threads_(std::max<size_t>(threads, 1)) {
   if (threads_ == 1) return;
   team_ = std::make_unique<Team>();
-  team_->spins = threads_ <= DefaultThreads() ? kSpins : 0;  // more threads than processors: looking takes one from work
+  team_->spins =
+      threads_ <= DefaultThreads() ? kSpins : 0;  // more threads than processors: looking takes one from work
   for (size_t i = 1; i < threads_; ++i) team_->workers.emplace_back([team = team_.get()] { team->WorkerLoop(); });
 }
 

@@ -34,6 +34,16 @@ struct DensePanels {
   bool vnni = false;
 };
 
+// Fetches one of `parts` parts of the panel that comes after the one in work, so that it is in the second-level cache
+// when its turn comes: weights of a model come from memory, and the first tile of a panel would wait for them.
+inline void PrefetchPart(const void* panel, size_t bytes, size_t part, size_t parts) {
+  const auto* line = static_cast<const char*>(panel);
+  const size_t end = bytes * (part + 1) / parts;
+  for (size_t i = bytes * part / parts / kCacheLineBytes * kCacheLineBytes; i < end; i += kCacheLineBytes) {
+    __builtin_prefetch(line + i, 0, 2);
+  }
+}
+
 constexpr size_t RoundUpTo(size_t multiple, size_t n) { return (n + multiple - 1) / multiple * multiple; }
 
 // bf16, with AVX512-BF16: products of pairs are added in fp32. Panels [in / 2, 32, 2], rows padded with zeros.

@@ -55,7 +55,13 @@ HWY_INLINE void RunColumns(const DensePanels& task, const Cut& cut, size_t colum
                          (column / kPanelColumns * task.in + cut.begin) * kPanelColumns + column % kPanelColumns;
   const size_t columns = std::min(TileColumns(), task.columns - column);
   HWY_ALIGN float edge[kTileRows * kPanelColumns] = {};
+  const bool more = column + TileColumns() < task.columns && (column + TileColumns()) % kPanelColumns == 0;
+  const size_t tiles = (task.rows + kTileRows - 1) / kTileRows;
   for (size_t row = 0; row < task.rows; row += kTileRows) {
+    if (more) {
+      const float* next = weights - column % kPanelColumns + task.in * kPanelColumns;
+      PrefetchPart(next, cut.depth * kPanelColumns * sizeof(float), row / kTileRows, tiles);
+    }
     const size_t rows = std::min(kTileRows, task.rows - row);
     const float* x = static_cast<const float*>(task.x) + row * task.x_stride + cut.begin;
     float* y = task.y + row * task.y_stride + column;
@@ -90,7 +96,13 @@ namespace {
 HWY_EXPORT(RunPanels);
 
 // Rows of a task: read from the second-level cache once for every panel.
-constexpr size_t kRowBlock = 96;
+constexpr size_t kMaxRowBlock = 144;
+
+// Blocks of like size, whole tiles but for the last: every block reads all weights.
+size_t RowBlock(size_t rows) {
+  const size_t blocks = (rows + kMaxRowBlock - 1) / kMaxRowBlock;
+  return RoundUpTo(kMaxTileRows, (rows + blocks - 1) / blocks);
+}
 
 size_t Panels(size_t out) { return (out + kPanelColumns - 1) / kPanelColumns; }
 
@@ -215,24 +227,25 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
                            ThreadPool& pool) const {
   const State& state = *state_;
   const DenseShape& shape = state.shape;
-  const size_t panels = Panels(shape.out), blocks = (rows + kRowBlock - 1) / kRowBlock;
-  if (panels == 0 || blocks == 0) return;
+  const size_t panels = Panels(shape.out);
+  if (panels == 0 || rows == 0) return;
+  const size_t row_block = RowBlock(rows), blocks = (rows + row_block - 1) / row_block;
   const Rows converted = ConvertRows(shape.precision, x, x_stride, rows, shape.in, pool);
   const bool int8 = shape.precision == Precision::kInt8;
   // Enough tasks for all threads to end at about the same time, few enough for a block of rows to serve many panels.
-  const size_t wanted = pool.threads() == 1 ? 1 : 6 * pool.threads();
+  const size_t wanted = pool.threads() == 1 ? 1 : 4 * pool.threads();
   const size_t per_group = std::max<size_t>(1, panels * blocks / std::max(wanted, blocks));
   const size_t groups = (panels + per_group - 1) / per_group;
   pool.ParallelFor(blocks * groups, 1, [&](size_t begin, size_t end) {
     for (size_t task = begin; task < end; ++task) {
-      const size_t row = task / groups * kRowBlock, panel = task % groups * per_group, column = panel * kPanelColumns;
+      const size_t row = task / groups * row_block, panel = task % groups * per_group, column = panel * kPanelColumns;
       DensePanels part{.x = static_cast<const std::byte*>(converted.data) + row * converted.stride * converted.element,
                        .weights = state.weights() + panel * state.panel_bytes,
                        .bias = state.bias.data() + column,
                        .y = y + row * y_stride + column,
                        .x_stride = converted.stride,
                        .y_stride = y_stride,
-                       .rows = std::min(kRowBlock, rows - row),
+                       .rows = std::min(row_block, rows - row),
                        .in = shape.in,
                        .columns = std::min(per_group * kPanelColumns, shape.out - column),
                        .activation = shape.activation};

@@ -97,7 +97,10 @@ void RunBf16Panels(const DensePanels& task) {
   for (size_t column = 0; column < task.columns; column += kPanelColumns) {
     const Bf16* panel = static_cast<const Bf16*>(task.weights) + column * 2 * steps;
     const size_t columns = std::min(kPanelColumns, task.columns - column);
+    const size_t tiles_count = (task.rows + kMaxTileRows - 1) / kMaxTileRows, bytes = kPanelColumns * 2 * 2 * steps;
+    const bool more = column + kPanelColumns < task.columns;
     for (size_t row = 0; row < task.rows; row += kMaxTileRows) {
+      if (more) PrefetchPart(reinterpret_cast<const char*>(panel) + bytes, bytes, row / kMaxTileRows, tiles_count);
       const size_t rows = std::min(kMaxTileRows, task.rows - row);
       float* y = task.y + row * task.y_stride + column;
       const bool whole = columns == kPanelColumns;

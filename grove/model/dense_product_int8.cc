@@ -147,7 +147,10 @@ void RunInt8Panels(const DensePanels& task) {
   alignas(64) int32_t sums[kMaxTileRows * kPanelColumns];
   for (size_t column = 0; column < task.columns; column += kPanelColumns) {
     const int8_t* panel = static_cast<const int8_t*>(task.weights) + column * kGroup * steps;
+    const size_t tiles_count = (task.rows + kMaxTileRows - 1) / kMaxTileRows, bytes = kPanelColumns * kGroup * steps;
+    const bool more = column + kPanelColumns < task.columns;
     for (size_t row = 0; row < task.rows; row += kMaxTileRows) {
+      if (more) PrefetchPart(reinterpret_cast<const char*>(panel) + bytes, bytes, row / kMaxTileRows, tiles_count);
       const size_t rows = std::min(kMaxTileRows, task.rows - row);
       tiles[rows](x + row * task.x_stride, task.x_stride, panel, steps, sums);
       Finish(task, row, rows, column, sums);
