@@ -25,7 +25,7 @@ import rivals
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Largest difference from fp32 PyTorch at real tokens that counts as the same output; values have deviation 1.
-TOLERANCE = {"fp32": 1e-3, "bf16": 0.25}
+TOLERANCE = {"fp32": 1e-3, "bf16": 0.25, "int8": 0.5}
 PAUSE = 0.05  # between sides: threads of the last one may still spin
 
 
@@ -171,7 +171,7 @@ def parse():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--ragged-batch", type=int, nargs="*", default=[32], help="batches of lengths from 8 on")
-    parser.add_argument("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
+    parser.add_argument("--precision", nargs="+", choices=["fp32", "bf16", "int8"], default=["fp32", "bf16", "int8"])
     parser.add_argument("--kinds", nargs="+", default=list(models.FEED_FORWARDS), choices=list(models.FEED_FORWARDS))
     parser.add_argument("--rivals", nargs="*", default=list(rivals.RIVALS), choices=list(rivals.RIVALS))
     parser.add_argument("--seconds", type=float, default=10, help="for the slowest side of a table")

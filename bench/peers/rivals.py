@@ -60,8 +60,10 @@ class Torch(_InProcess):
         transformers.logging.set_verbosity_error()
         torch.set_num_threads(threads)
         self.torch = torch
-        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.model = transformers.BertModel.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").eval()
+        if precision == "int8":
+            self.model = torch.ao.quantization.quantize_dynamic(self.model, {torch.nn.Linear}, dtype=torch.qint8)
         self.ids, self.mask = torch.from_numpy(ids), torch.from_numpy(mask)
 
     def run(self):
@@ -92,6 +94,8 @@ class OpenVino(_InProcess):
 
         converted = openvino.convert_model(
             Encoder(), example_input={"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)})
+        if precision == "int8":
+            raise Unavailable("OpenVINO's int8 needs NNCF and calibration data")
         hint = {"fp32": "f32", "bf16": "bf16"}[precision]
         self.compiled = openvino.Core().compile_model(converted, "CPU", {
             "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"})
@@ -109,7 +113,7 @@ class OnnxRuntime(_InProcess):
     """The graph that its optimizer makes of a BERT: fused attention, bias + GELU, residual + norm (onnx_bert.py)."""
 
     def __init__(self, folder, ids, mask, threads, precision):
-        if precision != "fp32":
+        if precision == "bf16":
             raise Unavailable("ONNX Runtime has no bf16 products on this processor")
         import onnxruntime
 
@@ -117,11 +121,22 @@ class OnnxRuntime(_InProcess):
         path = pathlib.Path(folder) / "bert.onnx"
         if not path.exists():
             onnx_bert.write(folder, path)
+        if precision == "int8":
+            path = self._quantized(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self.inputs = {"input_ids": ids, "attention_mask": mask.astype(numpy.int32)}
+
+    @staticmethod
+    def _quantized(path):
+        """Its own dynamic quantization: int8 weights by column, activations by tensor."""
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+        to = path.with_name("bert.int8.onnx")
+        if not to.exists():
+            quantize_dynamic(str(path), str(to), weight_type=QuantType.QInt8, per_channel=True)
+        return to
 
     def run(self):
         return self.session.run(None, self.inputs)[0]
@@ -139,7 +154,7 @@ class CTranslate2(_InProcess):
         converted = folder / "ctranslate2"
         if not converted.exists():
             ctranslate2.converters.TransformersConverter(str(folder)).convert(str(converted))
-        kind = {"fp32": "float32", "bf16": "bfloat16"}[precision]
+        kind = {"fp32": "float32", "bf16": "bfloat16", "int8": "int8_float32"}[precision]
         if kind not in ctranslate2.get_supported_compute_types("cpu"):
             raise Unavailable(f"CTranslate2 has no {kind} on this processor")
         self.encoder = ctranslate2.Encoder(str(converted), device="cpu", compute_type=kind, inter_threads=1,

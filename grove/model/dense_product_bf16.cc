@@ -57,7 +57,9 @@ void RoundRow(const float* x, size_t count, Bf16* to) {
 template <size_t kTile>
 void RunTile(const Bf16* x, size_t x_stride, const Bf16* panel, size_t steps, const float* bias, float* y,
              size_t y_stride) {
+  // Every loop over rows is unrolled, or GCC 12 keeps the sums in memory.
   __m512 sums[kTile][2];
+#pragma GCC unroll 12
   for (size_t r = 0; r < kTile; ++r) {
     sums[r][0] = _mm512_loadu_ps(bias);
     sums[r][1] = _mm512_loadu_ps(bias + 16);
@@ -73,6 +75,7 @@ void RunTile(const Bf16* x, size_t x_stride, const Bf16* panel, size_t steps, co
       sums[r][1] = _mm512_dpbf16_ps(sums[r][1], value, w1);
     }
   }
+#pragma GCC unroll 12
   for (size_t r = 0; r < kTile; ++r) {
     _mm512_storeu_ps(y + r * y_stride, sums[r][0]);
     _mm512_storeu_ps(y + r * y_stride + 16, sums[r][1]);

@@ -64,7 +64,9 @@ constexpr Tile kPortableTiles[kMaxTileRows + 1] = GROVE_TILES(PortableTile);
 
 template <size_t kRows>
 void VnniTile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, int32_t* sums) {
+  // Every loop over rows is unrolled, or GCC 12 keeps the sums in memory.
   __m512i tile[kRows][2];
+#pragma GCC unroll 12
   for (size_t r = 0; r < kRows; ++r) tile[r][0] = tile[r][1] = _mm512_setzero_si512();
   for (size_t k = 0; k < steps; ++k, panel += kGroup * kPanelColumns) {
     const __m512i w0 = _mm512_loadu_si512(panel), w1 = _mm512_loadu_si512(panel + 64);
@@ -77,6 +79,7 @@ void VnniTile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t ste
       tile[r][1] = _mm512_dpbusd_epi32(tile[r][1], value, w1);
     }
   }
+#pragma GCC unroll 12
   for (size_t r = 0; r < kRows; ++r) {
     _mm512_storeu_si512(sums + r * kPanelColumns, tile[r][0]);
     _mm512_storeu_si512(sums + r * kPanelColumns + 16, tile[r][1]);
