@@ -27,7 +27,7 @@ class Shape:
         return {"architectures": ["BertModel"], "model_type": "bert", "vocab_size": self.vocabulary,
                 "hidden_size": self.width, "num_hidden_layers": self.layers, "num_attention_heads": self.heads,
                 "intermediate_size": self.intermediate, "hidden_act": "gelu", "max_position_embeddings": self.max_length,
-                "type_vocab_size": 2, "layer_norm_eps": 1e-12, "pad_token_id": 0, "torch_dtype": "float32"}
+                "type_vocab_size": 2, "layer_norm_eps": 1e-12, "position_embedding_type": "absolute", "pad_token_id": 0, "torch_dtype": "float32"}
 
 
 def _random(generator, *shape, fan_in=None):
