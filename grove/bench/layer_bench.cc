@@ -7,36 +7,48 @@
 #include <iterator>
 #include <utility>
 
+#include "grove/bench/dense_rivals.h"
 #include "grove/bench/layer_contender.h"
+#include "grove/bench/quantized_ceiling.h"
 
 namespace grove::bench {
 namespace {
 
 using Layers = std::vector<std::unique_ptr<LayerContender>>;
 
+using Bits = std::optional<Quantization>;
+
+std::unique_ptr<LayerContender> MakeTree(const NeuronTreeShape& shape, Bits precision) {
+  return precision ? MakeQuantizedTreeContender(shape, *precision) : MakeNeuronTreeContender(shape);
+}
+
 // The conditional layers: 128 active neurons of about 4096, and the published 1x11.
-Layers MakeNeuronTrees(size_t width, bool all) {
+Layers MakeNeuronTrees(size_t width, Bits precision, bool all) {
   const NeuronTreeShape one{.width = width, .trees = 1, .depth = 11}, many{.width = width, .trees = 16, .depth = 7};
   Layers layers;
-  layers.push_back(MakeNeuronTreeContender(one));
-  layers.push_back(MakeNeuronTreeContender(many));
+  layers.push_back(MakeTree(one, precision));
+  layers.push_back(MakeTree(many, precision));
   if (!all) return layers;
   NeuronTreeShape two_sided = many;
   two_sided.two_sided = true;
-  layers.push_back(MakeNeuronTreeContender(two_sided));
+  layers.push_back(MakeTree(two_sided, precision));
+  if (precision) return layers;
   layers.push_back(MakeRandomlyRoutedContender(many));
   return layers;
 }
 
-Layers MakeLeafTrees(size_t width, bool all) {
+Layers MakeLeafTrees(size_t width, Bits precision, bool all) {
   const auto shape = [&](size_t depth, size_t leaf_width, size_t paths) {
     return LeafTreeShape{
         .in_width = width, .leaf_width = leaf_width, .out_width = width, .depth = depth, .paths = paths};
   };
+  const auto make = [&](const LeafTreeShape& leaves) {
+    return precision ? MakeQuantizedLeafTreeContender(leaves, *precision) : MakeLeafTreeContender(leaves, 1);
+  };
   Layers layers;
-  layers.push_back(MakeLeafTreeContender(shape(5, 128, 1), 1));
-  layers.push_back(MakeLeafTreeContender(shape(7, 32, 4), 1));
-  if (!all) return layers;
+  layers.push_back(make(shape(5, 128, 1)));
+  layers.push_back(make(shape(7, 32, 4)));
+  if (!all || precision) return layers;
   layers.push_back(MakeLeafTreeContender(shape(5, 32, 1), 4));
   layers.push_back(MakeLeafTreeContender(shape(6, 16, 2), 4));
   return layers;
@@ -60,30 +72,45 @@ Layers MakeProductKeys(size_t width, const ThreadPool& pool) {
   return layers;
 }
 
+// The best that there is: every library, and our own.
+Layers MakeDense(size_t width, size_t neurons, Bits precision, const ThreadPool& pool) {
+  Layers layers;
+  const auto add = [&](std::unique_ptr<LayerContender> layer) {
+    if (layer) layers.push_back(std::move(layer));
+  };
+  add(MakeOneDnnContender(width, neurons, precision));
+  if (!precision) add(MakeOpenBlasContender(width, neurons));
+  const Precision own = precision ? Precision::kBf16 : Precision::kFp32;
+  if (precision != Quantization::kInt8 && Supports(own)) add(MakeDenseContender(width, neurons, own, pool));
+  return layers;
+}
+
 Layers MakeLayers(const LayerBenchOptions& options, const ThreadPool& pool) {
   const size_t width = options.width;
+  const Bits precision = options.precision;
   Layers layers;
-  for (const size_t neurons : {3072, 4096, 128, 16}) layers.push_back(MakeDenseContender(width, neurons, pool));
   const auto add = [&](Layers more) { std::move(more.begin(), more.end(), std::back_inserter(layers)); };
+  for (const size_t neurons : {3072, 4096, 128, 16}) add(MakeDense(width, neurons, precision, pool));
   if (options.kinds.empty()) {
-    add(MakeNeuronTrees(width, /*all=*/false));
-    add(MakeLeafTrees(width, /*all=*/false));
+    add(MakeNeuronTrees(width, precision, /*all=*/false));
+    add(MakeLeafTrees(width, precision, /*all=*/false));
   }
   const auto wanted = [&](const char* kind) {
     return std::find(options.kinds.begin(), options.kinds.end(), kind) != options.kinds.end();
   };
-  if (wanted("neuron_tree")) add(MakeNeuronTrees(width, /*all=*/true));
-  if (wanted("leaf_tree")) add(MakeLeafTrees(width, /*all=*/true));
-  if (wanted("moe")) add(MakeMixtures(width, pool));
-  if (wanted("product_key")) add(MakeProductKeys(width, pool));
+  if (wanted("neuron_tree")) add(MakeNeuronTrees(width, precision, /*all=*/true));
+  if (wanted("leaf_tree")) add(MakeLeafTrees(width, precision, /*all=*/true));
+  if (wanted("moe") && !precision) add(MakeMixtures(width, pool));
+  if (wanted("product_key") && !precision) add(MakeProductKeys(width, pool));
   return layers;
 }
 
 // Tokens spread over the whole batch, each computed by the reference and compared.
-double Verify(const LayerContender& layer, const LayerBenchOptions& options, const std::vector<float>& x,
+double Verify(const LayerContender& layer, const LayerBenchOptions& options, const AlignedArray<float>& x,
               ThreadPool& pool) {
   const size_t width = options.width, tokens = x.size() / width;
-  std::vector<float> y(x.size()), expected(width);
+  AlignedArray<float> y(x.size());
+  std::vector<float> expected(width);
   layer.Forward(x.data(), tokens, y.data(), pool);
   double difference = 0, largest = 0;
   const size_t checked = std::min(options.checked_tokens, tokens);
@@ -99,10 +126,10 @@ double Verify(const LayerContender& layer, const LayerBenchOptions& options, con
   return difference / largest;
 }
 
-std::vector<Timing> TimeBatch(const Layers& layers, const LayerBenchOptions& options, const std::vector<float>& x,
+std::vector<Timing> TimeBatch(const Layers& layers, const LayerBenchOptions& options, const AlignedArray<float>& x,
                               size_t tokens, ThreadPool& pool) {
   const size_t batches = x.size() / options.width / tokens;
-  std::vector<float> y(tokens * options.width);
+  AlignedArray<float> y(tokens * options.width);
   std::vector<Contender> contenders;
   for (const auto& layer : layers) {
     contenders.push_back({[&, layer = layer.get()](size_t round) {
@@ -124,6 +151,11 @@ double LayerBenchReport::DenseSecondsPerToken(size_t c) const {
   return best;
 }
 
+double LayerBenchReport::ShareOfRoofline(const LayerBenchRow& row, size_t c) const {
+  const double least = RooflineSeconds(ceiling, row.flops_per_token, row.bytes_per_token[c]);
+  return least * static_cast<double>(options.token_counts[c]) / row.timings[c].median;
+}
+
 const std::vector<std::string>& LayerBenchKinds() {
   static const std::vector<std::string> kinds = {"leaf_tree", "moe", "neuron_tree", "product_key"};
   return kinds;
@@ -132,24 +164,34 @@ const std::vector<std::string>& LayerBenchKinds() {
 LayerBenchReport BenchLayers(const LayerBenchOptions& options,
                              const std::function<void(double, const std::string&)>& progress) {
   ThreadPool pool(options.threads);
-  LayerBenchReport report{options, {}};
+  LayerBenchReport report{options, {}, {}};
   progress(0, "making layers with random weights");
   const Layers layers = MakeLayers(options, pool);
   const size_t most = *std::max_element(options.token_counts.begin(), options.token_counts.end());
-  const std::vector<float> x = RandomWeights(std::max<size_t>(most, 4096) * options.width, 1, 42);
+  const std::vector<float> values = RandomWeights(std::max<size_t>(most, 4096) * options.width, 1, 42);
+  AlignedArray<float> x(values.size());
+  std::copy(values.begin(), values.end(), x.data());
+  report.ceiling = MeasureCeiling(Precision::kFp32, pool);
+  if (options.precision) report.ceiling.flops_per_second = QuantizedFlops(*options.precision, pool);
   const double steps = static_cast<double>(layers.size() + options.token_counts.size());
   double done = 0;
   for (const auto& layer : layers) {
     progress(done++ / steps, "checking " + layer->name + " against the reference");
-    report.rows.push_back({layer->name,
-                           layer->dense,
-                           layer->stored,
-                           layer->active,
-                           layer->decisions,
-                           layer->weight_bytes,
-                           layer->FlopsPerToken(options.width),
-                           Verify(*layer, options, x, pool),
-                           {}});
+    LayerBenchRow row{.name = layer->name,
+                      .dense = layer->dense,
+                      .stored = layer->stored,
+                      .active = layer->active,
+                      .decisions = layer->decisions,
+                      .weight_bytes = layer->weight_bytes,
+                      .flops_per_token = layer->FlopsPerToken(options.width),
+                      .error = Verify(*layer, options, x, pool),
+                      .tolerance = layer->tolerance,
+                      .bytes_per_token = {},
+                      .timings = {}};
+    for (const size_t tokens : options.token_counts) {
+      row.bytes_per_token.push_back(layer->BytesPerToken(options.width, tokens));
+    }
+    report.rows.push_back(std::move(row));
   }
   for (const size_t tokens : options.token_counts) {
     progress(done++ / steps, "timing " + std::to_string(tokens) + (tokens == 1 ? " token" : " tokens"));

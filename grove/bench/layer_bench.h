@@ -8,15 +8,19 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "grove/bench/interleave.h"
+#include "grove/bench/machine_ceiling.h"
+#include "grove/quant/quantization.h"
 
 namespace grove::bench {
 
 struct LayerBenchOptions {
   size_t width = 768;
+  std::optional<Quantization> precision = std::nullopt;  // none: fp32
   // Which layers stand beside the dense ones: names of LayerBenchKinds(). Empty: the published trees and the leaf trees
   // of one router.
   std::vector<std::string> kinds;
@@ -31,22 +35,25 @@ struct LayerBenchRow {
   bool dense = false;
   size_t stored = 0, active = 0, decisions = 0, weight_bytes = 0;
   double flops_per_token = 0;
-  double error = 0;             // largest difference from the reference over its largest value
-  std::vector<Timing> timings;  // of a whole batch, one for each token count
+  double error = 0;                     // largest difference from the reference over its largest value
+  double tolerance = 0;                 // up to which it counts as verified
+  std::vector<double> bytes_per_token;  // that memory must move at least, for each token count
+  std::vector<Timing> timings;          // of a whole batch, one for each token count
 };
 
 struct LayerBenchReport {
   LayerBenchOptions options;
+  MachineCeiling ceiling;  // measured in the same run
   std::vector<LayerBenchRow> rows;
   // The fastest of the dense layers of 3072 and more neurons at token count `c`, scaled to 4096 neurons; seconds a
   // token.
   double DenseSecondsPerToken(size_t c) const;
+  // The least time that the ceiling allows over the time taken.
+  double ShareOfRoofline(const LayerBenchRow& row, size_t c) const;
 };
 
-// An output counts as verified up to this `error`.
-inline constexpr double kLayerBenchTolerance = 1e-4;
-
-// "leaf_tree", "moe", "neuron_tree", "product_key": each with all of its layers.
+// "leaf_tree", "moe", "neuron_tree", "product_key": each with all of its layers. bf16 and int8 have leaf_tree and
+// neuron_tree.
 const std::vector<std::string>& LayerBenchKinds();
 
 // `progress` is told what is being done and how far it is, in [0, 1].

@@ -2,6 +2,7 @@
 // Copyright 2026 The Grove Authors.
 #include "grove/bench/layer_contender.h"
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -10,48 +11,36 @@
 namespace grove::bench {
 namespace {
 
-// Dense: act(x W1^T + b1) W2^T, as the layers of crammedBERT have it (bias on the way in, none on the way out).
+// The engine's own dense layer, as crammedBERT has it (bias on the way in, none on the way out).
 class DenseContender : public LayerContender {
  public:
-  DenseContender(size_t width, size_t neurons, const ThreadPool& pool)
-      : width_(width),
-        neurons_(neurons),
-        w_in_(RandomWeights(neurons * width, width, 1)),
-        w_out_(RandomWeights(width * neurons, neurons, 2)),
-        bias_(RandomWeights(neurons, 4, 3)),
-        in_({.in = width, .out = neurons, .activation = DenseActivation::kGelu}, w_in_.data(), bias_.data(), pool),
-        out_({.in = neurons, .out = width}, w_out_.data(), nullptr, pool) {
-    name = "dense " + std::to_string(neurons);
+  DenseContender(size_t width, size_t neurons, Precision precision, const ThreadPool& pool)
+      : weights_(width, neurons),
+        in_({.in = width, .out = neurons, .activation = DenseActivation::kGelu, .precision = precision},
+            weights_.in.data(), weights_.bias.data(), pool),
+        out_({.in = neurons, .out = width, .precision = precision}, weights_.out.data(), nullptr, pool) {
+    name = "dense " + std::to_string(neurons) + ", grove";
     dense = true;
     stored = active = neurons;
-    weight_bytes = (2 * width + 1) * neurons * sizeof(float);
+    weight_bytes = in_.bytes() + out_.bytes();
+    if (precision == Precision::kBf16) tolerance = 2e-2;  // the reference multiplies weights that are not rounded
   }
 
   void Forward(const float* x, size_t tokens, float* y, ThreadPool& pool) const override {
-    if (hidden_.size() < tokens * neurons_) hidden_ = AlignedArray<float>(tokens * neurons_);
-    in_.Forward(x, tokens, hidden_.data(), pool);
-    out_.Forward(hidden_.data(), tokens, y, pool);
-  }
-
-  void Reference(const float* x, size_t tokens, float* y) const override {
-    std::vector<double> hidden(neurons_);
-    for (size_t t = 0; t < tokens; ++t) {
-      for (size_t n = 0; n < neurons_; ++n) {
-        double logit = bias_[n];
-        for (size_t i = 0; i < width_; ++i) logit += double{w_in_[n * width_ + i]} * x[t * width_ + i];
-        hidden[n] = Activate(Activation::kGelu, logit);
-      }
-      for (size_t i = 0; i < width_; ++i) {
-        double sum = 0;
-        for (size_t n = 0; n < neurons_; ++n) sum += w_out_[i * neurons_ + n] * hidden[n];
-        y[t * width_ + i] = static_cast<float>(sum);
-      }
+    constexpr size_t kBlock = 2048;  // the hidden values of a block stay in the third-level cache
+    const size_t width = weights_.width, stride = PaddedStride(weights_.neurons);
+    const size_t block = std::min(kBlock, tokens);
+    if (hidden_.size() < block * stride) hidden_ = AlignedArray<float>(block * stride);
+    for (size_t first = 0; first < tokens; first += kBlock) {
+      const size_t count = std::min(kBlock, tokens - first);
+      in_.Forward(x + first * width, width, count, hidden_.data(), stride, pool);
+      out_.Forward(hidden_.data(), stride, count, y + first * width, width, pool);
     }
   }
+  void Reference(const float* x, size_t tokens, float* y) const override { weights_.Reference(x, tokens, y); }
 
  private:
-  size_t width_, neurons_;
-  std::vector<float> w_in_, w_out_, bias_;
+  DenseWeights weights_;
   DenseProduct in_, out_;
   mutable AlignedArray<float> hidden_;  // kept between calls, as an engine would
 };
@@ -118,31 +107,6 @@ class RandomlyRoutedContender : public NeuronTreeContender {
   std::vector<float> planes_, biases_;
   PackedLeafRouter packed_planes_;
 };
-
-// Decisions that best-first search computes for n paths: the distinct inner nodes above the chosen leaves are a lower
-// bound, and with random weights the search wastes little; counted here from the routes of random tokens.
-size_t MeanDecisions(const PackedLeafRouter& router) {
-  const LeafRouterShape& shape = router.shape();
-  if (shape.paths == 1) return shape.trees * shape.depth;
-  constexpr size_t kTokens = 64;
-  const std::vector<float> x = RandomWeights(kTokens * shape.width, 1, 99);
-  std::vector<float> gates(kTokens * shape.leaves_per_token());
-  std::vector<uint32_t> leaves(gates.size());
-  ThreadPool pool(1);
-  RouteLeaves(router, x.data(), kTokens, {leaves.data(), gates.data()}, pool);
-  size_t visited = 0;
-  for (size_t search = 0; search < kTokens * shape.trees; ++search) {
-    std::vector<bool> seen(shape.decisions());
-    for (size_t s = 0; s < shape.paths; ++s) {
-      for (size_t node = shape.decisions() + leaves[search * shape.paths + s] % shape.leaves(); node > 0;) {
-        node = (node - 1) / 2;
-        visited += seen[node] ? 0 : 1;
-        seen[node] = true;
-      }
-    }
-  }
-  return (visited + kTokens / 2) / kTokens;
-}
 
 // Random small nets, for leaves and experts.
 struct RandomExperts {
@@ -283,6 +247,61 @@ class ProductKeyContender : public LayerContender {
 
 }  // namespace
 
+// Decisions that best-first search computes for n paths: the distinct inner nodes above the chosen leaves are a lower
+// bound, and with random weights the search wastes little; counted here from the routes of random tokens.
+size_t MeanDecisions(const PackedLeafRouter& router) {
+  const LeafRouterShape& shape = router.shape();
+  if (shape.paths == 1) return shape.trees * shape.depth;
+  constexpr size_t kTokens = 64;
+  const std::vector<float> x = RandomWeights(kTokens * shape.width, 1, 99);
+  std::vector<float> gates(kTokens * shape.leaves_per_token());
+  std::vector<uint32_t> leaves(gates.size());
+  ThreadPool pool(1);
+  RouteLeaves(router, x.data(), kTokens, {leaves.data(), gates.data()}, pool);
+  size_t visited = 0;
+  for (size_t search = 0; search < kTokens * shape.trees; ++search) {
+    std::vector<bool> seen(shape.decisions());
+    for (size_t s = 0; s < shape.paths; ++s) {
+      for (size_t node = shape.decisions() + leaves[search * shape.paths + s] % shape.leaves(); node > 0;) {
+        node = (node - 1) / 2;
+        visited += seen[node] ? 0 : 1;
+        seen[node] = true;
+      }
+    }
+  }
+  return (visited + kTokens / 2) / kTokens;
+}
+
+DenseWeights::DenseWeights(size_t w, size_t n)
+    : width(w),
+      neurons(n),
+      in(RandomWeights(n * w, w, 1)),
+      out(RandomWeights(w * n, n, 2)),
+      bias(RandomWeights(n, 4, 3)) {}
+
+void DenseWeights::Reference(const float* x, size_t tokens, float* y) const {
+  std::vector<double> hidden(neurons);
+  for (size_t t = 0; t < tokens; ++t) {
+    for (size_t n = 0; n < neurons; ++n) {
+      double logit = bias[n];
+      for (size_t i = 0; i < width; ++i) logit += double{in[n * width + i]} * x[t * width + i];
+      hidden[n] = Activate(Activation::kGelu, logit);
+    }
+    for (size_t i = 0; i < width; ++i) {
+      double sum = 0;
+      for (size_t n = 0; n < neurons; ++n) sum += out[i * neurons + n] * hidden[n];
+      y[t * width + i] = static_cast<float>(sum);
+    }
+  }
+}
+
+double LayerContender::BytesPerToken(size_t width, size_t tokens) const {
+  const double share = static_cast<double>(active + decisions) / static_cast<double>(stored + decisions);
+  const double of_one = static_cast<double>(weight_bytes) * std::min(share, 1.0);
+  const double of_batch = std::min(of_one * static_cast<double>(tokens), static_cast<double>(weight_bytes));
+  return 2.0 * sizeof(float) * static_cast<double>(width) + of_batch / static_cast<double>(tokens);
+}
+
 double LayerContender::FlopsPerToken(size_t width) const {
   return 2.0 * static_cast<double>(width * (active * (1 + sides) + decisions));
 }
@@ -295,8 +314,9 @@ std::vector<float> RandomWeights(size_t count, size_t fan_in, uint64_t seed) {
   return values;
 }
 
-std::unique_ptr<LayerContender> MakeDenseContender(size_t width, size_t neurons, const ThreadPool& pool) {
-  return std::make_unique<DenseContender>(width, neurons, pool);
+std::unique_ptr<LayerContender> MakeDenseContender(size_t width, size_t neurons, Precision precision,
+                                                   const ThreadPool& pool) {
+  return std::make_unique<DenseContender>(width, neurons, precision, pool);
 }
 
 std::unique_ptr<LayerContender> MakeNeuronTreeContender(const NeuronTreeShape& shape) {

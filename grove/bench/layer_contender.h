@@ -13,8 +13,10 @@
 #include "grove/base/thread_pool.h"
 #include "grove/kernels/leaf_tree.h"
 #include "grove/kernels/neuron_tree.h"
+#include "grove/model/dense_product.h"
 #include "grove/model/mixture.h"
 #include "grove/model/product_key.h"
+#include "grove/quant/quantization.h"
 
 namespace grove::bench {
 
@@ -32,18 +34,38 @@ class LayerContender {
   size_t decisions = 0;     // products of routing as long as the width: leaf trees' decisions (of one token, on average
                             // over random input), experts' scores, product keys' queries and scores
   size_t weight_bytes = 0;  // as kept in memory for inference
+  double tolerance = 1e-4;  // of the error that still counts as verified
   // Multiply-adds of one token, times two: products of the active neurons and of routing.
   double FlopsPerToken(size_t width) const;
+  // What memory must move for one token of a batch at least: x and y in floats, and the weights that the batch uses,
+  // once (each token others, until all are used).
+  double BytesPerToken(size_t width, size_t tokens) const;
 };
 
-std::unique_ptr<LayerContender> MakeDenseContender(size_t width, size_t neurons, const ThreadPool& pool);
+std::unique_ptr<LayerContender> MakeDenseContender(size_t width, size_t neurons, Precision precision,
+                                                   const ThreadPool& pool);
 std::unique_ptr<LayerContender> MakeNeuronTreeContender(const NeuronTreeShape& shape);
 // Along paths that fixed random hyperplanes decide.
 std::unique_ptr<LayerContender> MakeRandomlyRoutedContender(const NeuronTreeShape& shape);
+// With weights in bf16 or int8, checked against the reference of the same roundings.
+std::unique_ptr<LayerContender> MakeQuantizedTreeContender(const NeuronTreeShape& shape, Quantization precision);
+std::unique_ptr<LayerContender> MakeQuantizedLeafTreeContender(const LeafTreeShape& shape, Quantization precision);
 // `trees` leaf trees of the shape, side by side.
 std::unique_ptr<LayerContender> MakeLeafTreeContender(const LeafTreeShape& shape, size_t trees);
 std::unique_ptr<LayerContender> MakeMixtureContender(const MixtureShape& shape, const ThreadPool& pool);
 std::unique_ptr<LayerContender> MakeProductKeyContender(const ProductKeyShape& shape, const ThreadPool& pool);
+
+// Decisions of one token, on average over random input.
+size_t MeanDecisions(const PackedLeafRouter& router);
+
+// The weights of a dense layer: act(x W_in^T + b) W_out^T.
+struct DenseWeights {
+  DenseWeights(size_t width, size_t neurons);
+  void Reference(const float* x, size_t tokens, float* y) const;
+
+  size_t width, neurons;
+  std::vector<float> in, out, bias;  // [neurons, width], [width, neurons], [neurons]
+};
 
 // `count` values of the order of 1 / sqrt(`fan_in`), symmetric around 0, the same for the same seed.
 std::vector<float> RandomWeights(size_t count, size_t fan_in, uint64_t seed);
