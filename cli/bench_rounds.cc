@@ -34,14 +34,13 @@ class BenchRoundsVerb : public Verb {
   Status Run(const CommonOptions& common) override {
     GROVE_RETURN_IF_ERROR(CheckPrecision(precision_));
     ThreadPool pool(common.threads);
-    GROVE_ASSIGN_OR_RETURN(const ModelDirectory directory, ModelDirectory::Open(model_));
-    GROVE_ASSIGN_OR_RETURN(const Encoder encoder, Encoder::Load(directory, &pool, {.precision = precision_}));
-    GROVE_ASSIGN_OR_RETURN(const FileBatch batch, ReadBatch(input_, directory.config));
+    GROVE_ASSIGN_OR_RETURN(const Encoder encoder, LoadEncoder(pool));
+    GROVE_ASSIGN_OR_RETURN(const FileBatch batch, ReadBatch(input_, encoder.config()));
     Arena arena;
-    AlignedArray<float> hidden(batch.ids.size() * static_cast<size_t>(directory.config.width));
+    AlignedArray<float> hidden(batch.ids.size() * static_cast<size_t>(encoder.config().width));
     GROVE_RETURN_IF_ERROR(encoder.Forward(batch.View(), arena, hidden.data()));
     if (!output_.empty()) {
-      const Shape shape = {batch.batch, batch.length, directory.config.width};
+      const Shape shape = {batch.batch, batch.length, encoder.config().width};
       GROVE_RETURN_IF_ERROR(WriteSafetensors(output_, {{"hidden", ViewOf(hidden.span(), shape)}}, {}));
     }
     Json seconds = Json::array();
@@ -57,6 +56,12 @@ class BenchRoundsVerb : public Verb {
   }
 
  private:
+  // The file is mapped no longer than it is read.
+  Result<Encoder> LoadEncoder(ThreadPool& pool) const {
+    GROVE_ASSIGN_OR_RETURN(const ModelDirectory directory, ModelDirectory::Open(model_));
+    return Encoder::Load(directory, &pool, {.precision = precision_});
+  }
+
   std::string model_, input_, output_;
   Precision precision_ = Precision::kFp32;
 };

@@ -18,14 +18,21 @@
 namespace grove {
 namespace {
 
-// cgroup v2 writes "quota period" or "max period"; 0 means no limit.
+// Processors that a quota of microseconds a period is worth; 0 means no limit.
+size_t CpusOf(double quota, double period) {
+  if (quota <= 0 || period <= 0) return 0;
+  return static_cast<size_t>(std::max(1.0, quota / period + 0.5));
+}
+
+// cgroup v2 writes "quota period" or "max period", v1 has a file for each and -1 for no limit.
 size_t CgroupCpuLimit() {
   std::ifstream file("/sys/fs/cgroup/cpu.max");
   std::string quota;
   double period = 0;
-  if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
-  const double cpus = std::strtod(quota.c_str(), nullptr) / period;
-  return cpus > 0 ? static_cast<size_t>(std::max(1.0, cpus + 0.5)) : 0;
+  if (file >> quota >> period) return quota == "max" ? 0 : CpusOf(std::strtod(quota.c_str(), nullptr), period);
+  std::ifstream quota_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), period_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  double quota_v1 = 0;
+  return quota_file >> quota_v1 && period_file >> period ? CpusOf(quota_v1, period) : 0;
 }
 
 }  // namespace
