@@ -105,7 +105,7 @@ class BenchEncoderVerb : public Verb {
     Print(
         "\n{}, {} thread{}, target {}, length {}. Medians of interleaved rounds with new tokens each; tokens without "
         "padding.\n\"speed\": against the first row; \"limit\": what the arithmetic alone would allow. \"roofline\": "
-        "{:.0f} GFLOP/s and\n{:.1f} GB/s, measured in this run. bf16 is that of dense products.\n",
+        "{:.0f} GFLOP/s and\n{:.1f} GB/s, measured in this run.\n",
         PrecisionName(options.precision), options.threads, options.threads == 1 ? "" : "s", ActiveTarget(),
         options.length, report.ceiling.flops_per_second / 1e9, report.ceiling.bytes_per_second / 1e9);
   }

@@ -12,9 +12,9 @@ namespace grove::cli {
 void AddPrecision(CLI::App& app, Precision& precision) {
   const std::map<std::string, Precision> names = {
       {"bf16", Precision::kBf16}, {"fp32", Precision::kFp32}, {"int8", Precision::kInt8}};
-  app.add_option(
-         "--precision", precision,
-         "Of dense products' weights and inputs: fp32 (default), bf16 where the processor multiplies it, or int8")
+  app.add_option("--precision", precision,
+                 "Of weights and inputs of dense layers and trees: fp32 (default), bf16 where the processor multiplies "
+                 "it, or int8")
       ->transform(CLI::CheckedTransformer(names))
       ->type_name("NAME");
 }

@@ -42,7 +42,7 @@ Visits VisitsOf(const FeedForwardConfig& layer, int64_t width) {
 
 EncoderCost CostOf(const ModelConfig& config, Precision precision, const std::vector<size_t>& lengths) {
   const auto width = static_cast<double>(config.width);
-  const double dense_bytes = precision == Precision::kInt8 ? 1 : precision == Precision::kBf16 ? 2 : 4;
+  const double value_bytes = precision == Precision::kInt8 ? 1 : precision == Precision::kBf16 ? 2 : 4;
   double tokens = 0, pairs = 0;
   for (const size_t length : lengths) {
     tokens += static_cast<double>(length);
@@ -55,10 +55,10 @@ EncoderCost CostOf(const ModelConfig& config, Precision precision, const std::ve
     const bool dense = layer.kind == FeedForwardKind::kDense;
     const auto stored = static_cast<double>(layer.StoredNeurons());
     const double needed = dense ? stored : std::min(stored, tokens * visits.neurons);
-    const double row = width * (dense ? dense_bytes : 4);
+    const double row = width * value_bytes;
     cost.flops += tokens * (8 * width * width + 4 * width * visits.neurons + 2 * width * visits.routing);
     cost.flops += 4 * width * pairs;
-    const double attention = 4 * width * width * dense_bytes;
+    const double attention = 4 * width * width * value_bytes;
     cost.weight_bytes += attention + 2 * stored * row;
     cost.bytes += attention + 2 * needed * row;
     // Written and read: queries, keys, values 6, gathered values 2, both parts' outputs 4, hidden 4, its norms 4.

@@ -18,7 +18,7 @@ struct EncoderCost {
   double weight_bytes = 0;  // of all layers, needed or not; without the embedding
 };
 
-// One batch of `sequences` lengths. Dense products have weights of `precision`, trees of fp32. Trees need the rows of
+// One batch of `sequences` lengths. Weights are of `precision`. Trees need the rows of
 // as many different neurons as the tokens can visit at most.
 EncoderCost CostOf(const ModelConfig& config, Precision precision, const std::vector<size_t>& lengths);
 

@@ -35,7 +35,9 @@
 namespace grove {
 
 struct EncoderOptions {
-  Precision precision = Precision::kFp32;  // of the dense products; it must be supported
+  // Of weights and inputs of dense products, of neuron trees that their own logits route and of a leaf tree's leaves;
+  // it must be supported.
+  Precision precision = Precision::kFp32;
 };
 
 class Encoder {

@@ -9,13 +9,16 @@
 #include "grove/kernels/leaf_router.h"
 #include "grove/model/feed_forward_kinds.h"
 #include "grove/model/mixture.h"
+#include "grove/quant/quantized_experts.h"
 
 namespace grove {
 namespace {
 
+// Leaves: PackedExperts, or QuantizedExperts in bf16 or int8.
+template <class Leaves>
 class LeafTreeFeedForward : public FeedForward {
  public:
-  LeafTreeFeedForward(PackedLeafRouter router, PackedExperts leaves)
+  LeafTreeFeedForward(PackedLeafRouter router, Leaves leaves)
       : router_(std::move(router)), leaves_(std::move(leaves)) {}
   void Forward(const float* x, const int32_t*, size_t tokens, float* y, Arena& arena, ThreadPool& pool) const override {
     const size_t per_token = router_.shape().leaves_per_token();
@@ -28,7 +31,7 @@ class LeafTreeFeedForward : public FeedForward {
 
  private:
   PackedLeafRouter router_;
-  PackedExperts leaves_;
+  Leaves leaves_;
 };
 
 class MoeFeedForward : public FeedForward {
@@ -78,8 +81,13 @@ FeedForwardResult LoadLeafTree(const FeedForwardSource& source) {
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> nodes, source.Read("node_weights", {decisions, source.width}));
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> biases, source.Read("node_biases", {decisions, 1}));
   GROVE_ASSIGN_OR_RETURN(const StoredExperts stored, ReadExperts(source, leaves, config.leaf_width));
-  return {std::make_unique<LeafTreeFeedForward>(PackedLeafRouter(shape, {nodes.data(), biases.data()}),
-                                                PackedExperts(stored.shape, stored.weights()))};
+  PackedLeafRouter router(shape, {nodes.data(), biases.data()});
+  if (source.precision == Precision::kFp32) {
+    return {std::make_unique<LeafTreeFeedForward<PackedExperts>>(std::move(router),
+                                                                 PackedExperts(stored.shape, stored.weights()))};
+  }
+  QuantizedExperts narrow(stored.shape, stored.weights(), QuantizationOf(source.precision));
+  return {std::make_unique<LeafTreeFeedForward<QuantizedExperts>>(std::move(router), std::move(narrow))};
 }
 
 // At inference both routers score alike: the noise of noisy_top_k is training's.

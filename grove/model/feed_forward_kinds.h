@@ -12,6 +12,7 @@
 #include "grove/kernels/gates.h"
 #include "grove/model/dense_product.h"
 #include "grove/model/feed_forward.h"
+#include "grove/quant/quantization.h"
 
 namespace grove {
 
@@ -25,7 +26,7 @@ struct FeedForwardSource {
   int64_t width;
   int64_t layer;  // its number in the model
   const ThreadPool& pool;
-  Precision precision;  // of dense products
+  Precision precision;
 
   // The tensor "<prefix><name>" of exactly this shape.
   Result<AlignedArray<float>> Read(const std::string& name, const Shape& shape) const {
@@ -41,6 +42,11 @@ FeedForwardResult LoadProductKey(const FeedForwardSource& source);
 
 // The dense part that every token passes ("always_on"), its output added to that of `layer`.
 FeedForwardResult LoadAlwaysOn(const FeedForwardSource& source, std::unique_ptr<FeedForward> layer);
+
+// Of weights that are no longer fp32.
+inline Quantization QuantizationOf(Precision precision) {
+  return precision == Precision::kBf16 ? Quantization::kBf16 : Quantization::kInt8;
+}
 
 // Of conditional kinds, which the config reader refuses with GELUglu.
 inline Activation KernelActivation(const FeedForwardConfig& config) {

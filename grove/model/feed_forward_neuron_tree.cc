@@ -9,6 +9,7 @@
 #include "grove/kernels/neuron_tree.h"
 #include "grove/kernels/token_path.h"
 #include "grove/model/feed_forward_kinds.h"
+#include "grove/quant/quantized_neuron_tree.h"
 
 namespace grove {
 namespace {
@@ -23,6 +24,18 @@ class NeuronTreeFeedForward : public FeedForward {
 
  private:
   PackedNeuronTree tree_;
+};
+
+// The same in bf16 or int8.
+class QuantizedTreeFeedForward : public FeedForward {
+ public:
+  explicit QuantizedTreeFeedForward(QuantizedNeuronTree tree) : tree_(std::move(tree)) {}
+  void Forward(const float* x, const int32_t*, size_t tokens, float* y, Arena&, ThreadPool& pool) const override {
+    NeuronTreeForward(tree_, x, tokens, y, pool);
+  }
+
+ private:
+  QuantizedNeuronTree tree_;
 };
 
 // Fixed hyperplanes decide: a leaf router of one path whose leaves are the bottom of the neuron trees.
@@ -94,7 +107,13 @@ FeedForwardResult LoadNeuronTree(const FeedForwardSource& source) {
   if (config.two_sided) {
     GROVE_ASSIGN_OR_RETURN(left, source.Read("linear_out_left.weight", {width, nodes}));
   }
-  PackedNeuronTree tree(shape, {in.data(), bias.data(), out.data(), left.data()});
+  const NeuronTreeWeights weights{in.data(), bias.data(), out.data(), left.data()};
+  const bool own_logits = config.routing == TreeRouting::kHard || config.routing == TreeRouting::kStraightThrough;
+  if (own_logits && source.precision != Precision::kFp32) {
+    QuantizedNeuronTree narrow(shape, weights, QuantizationOf(source.precision));
+    return {std::make_unique<QuantizedTreeFeedForward>(std::move(narrow))};
+  }
+  PackedNeuronTree tree(shape, weights);
   switch (config.routing) {
     case TreeRouting::kHard:
     case TreeRouting::kStraightThrough:
