@@ -11,8 +11,7 @@
 //   GROVE_ASSIGN_OR_RETURN(AlignedArray<float> hidden, encoder.Forward({.ids = ids, .batch = 1, .length =
 //   ids.size()}));
 //
-// A sequence has the same result in any batch, on any number of threads (layers without a tree or dense layer:
-// feed_forward.h). One call at a time per pool.
+// A sequence has the same result in any batch, on any number of threads. One call at a time per pool.
 #pragma once
 
 #include <cstdint>

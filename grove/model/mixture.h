@@ -6,7 +6,7 @@
 //
 //     y = sum over the chosen e of g_e f_e(x),   f_e of kernels/gated_experts.h, g_e of kernels/score_router.h
 //
-// Results do not depend on the number of threads; on the batch only as those of DenseProduct do.
+// Results depend neither on the number of threads nor on the batch.
 #pragma once
 
 #include <cstddef>

@@ -8,7 +8,7 @@
 //     s1 = C1 q_first, s2 = C2 q_second                [sub_keys] each
 //     y += sum over the per_head best pairs (i, j) of softmax(s1[i] + s2[j]) act(in[n] . x) out[n],  n = i S + j
 //
-// Results do not depend on the number of threads; on the batch only as those of DenseProduct do.
+// Results depend neither on the number of threads nor on the batch.
 #pragma once
 
 #include <cstddef>
