@@ -77,9 +77,25 @@ class Setup:
                 lowest[seed] = min(result["validation_loss"], lowest.get(seed, math.inf))
         return {**lowest, **(self.losses(row) if lowest else {})}
 
+    def tuned(self, row):
+        """Was the row tried at the rates that are best for none and dense? Only then is its share final."""
+        ends = {self.best_rate(end) for end in (NOTHING, REFERENCE) if end in self.sound}
+        return ends <= set(self.sound[row])
+
+    def references(self, row):
+        """({seed: loss} of none, the same of dense) to hold a row against: at their best, or at the row's own rate as long
+        as it was not tried at theirs."""
+        if self.tuned(row):
+            return self.ends(NOTHING), self.ends(REFERENCE)
+        rate = self.best_rate(row)
+        return tuple(
+            {seed: result["validation_loss"] for seed, result in self.sound.get(end, {}).get(rate, {}).items()}
+            for end in (NOTHING, REFERENCE)
+        )
+
     def recovered(self, row):
         """{seed: share}, for the seeds of which none and dense are there too."""
-        own, none, dense = self.losses(row), self.ends(NOTHING), self.ends(REFERENCE)
+        own, (none, dense) = self.losses(row), self.references(row)
         shares = {
             seed: recovered_share(none[seed], own[seed], dense[seed]) for seed in own if seed in none and seed in dense
         }

@@ -24,6 +24,7 @@ FAMILIES = [
 KNOWN_MARK = {"exact": "", "measured": "", "modelled": "≈ ", "assumed": "? "}
 GOALS = [("a", 192, 0.95), ("b", 64, 0.80)]
 NO_RUNS = "*No runs yet.*"
+SCREENED = "†"
 
 
 def number(value):
@@ -68,6 +69,7 @@ class Page:
             "name": name,
             "family": result.get("family", "leaf"),
             "rate": self.setup.best_rate(name),
+            "tuned": self.setup.tuned(name),
             "losses": self.setup.losses(name),
             "recovered": recovered,
             "mean": mean,
@@ -121,7 +123,7 @@ def main_table(page):
             rate_text(figures["rate"]),
             figures["seeds"],
             loss_text(figures["losses"]),
-            share(figures["mean"], figures["spread"]),
+            share(figures["mean"], figures["spread"]) + ("" if figures["tuned"] else f" {SCREENED}"),
             figures["speed"],
         ]
         line += [f"{figures['cpu']:.1f}" if figures["cpu"] else "–"] * cpu
@@ -129,6 +131,11 @@ def main_table(page):
         titles.setdefault(title, []).append(line)
     for title, lines in titles.items():
         parts.append(f"**{title}**\n\n" + table(head, lines))
+    if any(not figures["tuned"] for figures in page.rows.values()):
+        parts.append(
+            f"{SCREENED} Not tried yet at the rates that are best for none and dense: held against them at the row's own rate. "
+            "A direction, not a result."
+        )
     return "\n\n".join(parts) or NO_RUNS
 
 
@@ -161,7 +168,7 @@ def goals_table(page):
         if own is None:
             continue
         cells = [
-            share(r["mean"], r["spread"]) + f" `{r['name']}`" if r and r["mean"] is not None else "–"
+            share(r["mean"], r["spread"]) + ("" if r["tuned"] else f" {SCREENED}") + f" `{r['name']}`" if r and r["mean"] is not None else "–"
             for r in (own, dense, moe, keys)
         ]
         lines.append(
@@ -181,7 +188,7 @@ def goals_table(page):
 
 def difference(own, other):
     """In points, over the seeds that both have."""
-    if not own or not other:
+    if not own or not other or own["tuned"] != other["tuned"] or (not own["tuned"] and own["rate"] != other["rate"]):
         return "–"
     seeds = [seed for seed in own["recovered"] if seed in other["recovered"]]
     mean, spread = mean_and_spread(own["recovered"][s] - other["recovered"][s] for s in seeds)
