@@ -48,6 +48,17 @@ if(GROVE_TRAIN)
   if(GROVE_CUDA)
     find_path(GROVE_NCCL_INCLUDE nccl.h HINTS ${TORCH_INSTALL_PREFIX}/../nvidia/nccl/include)
   endif()
+  # Gloo's headers must be of the Gloo inside LibTorch: Debian's of Debian's. Defined for all, so that all files that know
+  # torch share one precompiled header.
+  if(GROVE_GLOO_INCLUDE AND TORCH_INSTALL_PREFIX MATCHES "^/usr")
+    target_compile_definitions(grove_torch INTERFACE GROVE_GLOO)
+  endif()
+  if(GROVE_CUDA AND GROVE_NCCL_INCLUDE)
+    target_compile_definitions(grove_torch INTERFACE GROVE_NCCL)
+    if(NOT GROVE_NCCL_INCLUDE MATCHES "^/usr/(local/)?include$")  # searched anyway, and later
+      target_include_directories(grove_torch SYSTEM INTERFACE ${GROVE_NCCL_INCLUDE})
+    endif()
+  endif()
 endif()
 if(GROVE_CUDA)
   enable_language(CUDA)

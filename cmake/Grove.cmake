@@ -27,6 +27,12 @@ function(grove_library name)
   target_link_libraries(${name} PUBLIC grove_flags ${ARG_DEPS})
 endfunction()
 
+# grove_unity(name): with GROVE_UNITY the target's files are compiled six at a time, for headers that take longer to parse than
+# the code behind them takes to compile. Names in anonymous namespaces are then shared by the files of a target.
+function(grove_unity name)
+  set_target_properties(${name} PROPERTIES UNITY_BUILD ${GROVE_UNITY} UNITY_BUILD_BATCH_SIZE 6)
+endfunction()
+
 # grove_test(name SOURCES a_test.cc DEPS grove_io ...): one binary; each TEST() is a ctest case named <binary>.<suite>.<test>.
 # A golden test (*_fixture_test) is one case as a whole: CTest keeps a binary's list of cases until the binary changes, so
 # that with another folder in GROVE_FIXTURES it would run names that no longer exist, and call that a pass.

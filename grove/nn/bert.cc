@@ -28,7 +28,7 @@ Holder RegisterAt(Module& root, const std::string& path, Holder child) {
   return RegisterAt(*Folder(root, path.substr(0, dot)), path.substr(dot + 1), child);
 }
 
-torch::nn::LayerNorm MakeNorm(const ModelConfig& config) {
+torch::nn::LayerNorm BertNorm(const ModelConfig& config) {
   return torch::nn::LayerNorm(torch::nn::LayerNormOptions({config.width}).eps(config.norm_eps));
 }
 
@@ -84,7 +84,7 @@ class BertLayer final : public Module {
     key_ = square(names.key);
     value_ = square(names.value);
     attention_out_ = square(names.attention_out);
-    attention_norm_ = RegisterAt(*this, names.attention_norm, MakeNorm(config));
+    attention_norm_ = RegisterAt(*this, names.attention_norm, BertNorm(config));
     const FeedForwardConfig& layer = config.FeedForwardOf(index);
     if (layer.kind == FeedForwardKind::kNone) return;
     if (layer.kind == FeedForwardKind::kDense) {
@@ -96,7 +96,7 @@ class BertLayer final : public Module {
       feed_forward_ = MakeFeedForward({layer, config.width, config.init_std, options, index});
       register_module(names.tree, feed_forward_);
     }
-    norm_ = RegisterAt(*this, names.norm, MakeNorm(config));
+    norm_ = RegisterAt(*this, names.norm, BertNorm(config));
   }
 
   // h [batch, length, width]; mask additive, [batch, 1, 1, length], or undefined; ids [batch x length].
@@ -155,7 +155,7 @@ void Bert::MakeEmbedding() {
   if (config_.token_types > 0) {
     types_ = RegisterAt(*this, Base("embeddings.token_type_embeddings"), MakeTable(config_, config_.token_types));
   }
-  embedding_norm_ = RegisterAt(*this, Base("embeddings.LayerNorm"), MakeNorm(config_));
+  embedding_norm_ = RegisterAt(*this, Base("embeddings.LayerNorm"), BertNorm(config_));
 }
 
 void Bert::MakeHead() {
@@ -167,7 +167,7 @@ void Bert::MakeHead() {
     case HeadKind::kMaskedLm: {
       transform_ = RegisterAt(*this, bert ? "cls.predictions.transform.dense" : "vocab_transform", square());
       transform_norm_ =
-          RegisterAt(*this, bert ? "cls.predictions.transform.LayerNorm" : "vocab_layer_norm", MakeNorm(config_));
+          RegisterAt(*this, bert ? "cls.predictions.transform.LayerNorm" : "vocab_layer_norm", BertNorm(config_));
       const std::shared_ptr<Module> parent =
           bert ? Folder(*Folder(*this, "cls"), "predictions") : Folder(*this, "vocab_projector");
       decoder_bias_ = parent->register_parameter("bias", torch::zeros({config_.vocabulary}));

@@ -13,7 +13,7 @@
 namespace grove::nn {
 namespace {
 
-torch::nn::LayerNorm MakeNorm(const ModelConfig& config) {
+torch::nn::LayerNorm EncoderNorm(const ModelConfig& config) {
   return torch::nn::LayerNorm(torch::nn::LayerNormOptions({config.width}).eps(config.norm_eps));
 }
 
@@ -70,7 +70,7 @@ Embedding::Embedding(const ModelConfig& config) : dropout_(config.hidden_dropout
       break;
   }
   if (pos_embedding_) register_module("pos_embedding", pos_embedding_);
-  if (config.embedding_norm) norm_ = register_module("norm", MakeNorm(config));
+  if (config.embedding_norm) norm_ = register_module("norm", EncoderNorm(config));
 }
 
 torch::Tensor Embedding::Positions(int64_t length) const {
@@ -105,11 +105,11 @@ torch::Tensor Attention::Forward(const torch::Tensor& h, const torch::Tensor& ma
 }
 
 Block::Block(const ModelConfig& config, int64_t index, const ModuleOptions& options) : dropout_(config.hidden_dropout) {
-  norm1_ = register_module("norm1", MakeNorm(config));
+  norm1_ = register_module("norm1", EncoderNorm(config));
   attention_ = register_module("attn", std::make_shared<Attention>(config));
   feed_forward_ = MakeFeedForward({config.FeedForwardOf(index), config.width, config.init_std, options, index});
   if (!feed_forward_) return;
-  norm2_ = register_module("norm2", MakeNorm(config));
+  norm2_ = register_module("norm2", EncoderNorm(config));
   register_module("ffn", feed_forward_);
 }
 
@@ -131,7 +131,7 @@ Encoder::Encoder(const ModelConfig& config, const ModuleOptions& options) {
   for (int64_t i = 0; i < config.layers; ++i) {
     blocks_.push_back(layers->register_module(std::to_string(i), std::make_shared<Block>(config, i, options)));
   }
-  if (config.final_norm) final_norm_ = register_module("final_norm", MakeNorm(config));
+  if (config.final_norm) final_norm_ = register_module("final_norm", EncoderNorm(config));
 }
 
 EncoderOutput Encoder::Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask, ForwardTrace* trace) {

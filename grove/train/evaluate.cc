@@ -20,7 +20,7 @@ namespace grove::train {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
+using ParsedJson = nlohmann::json;
 
 bool IsFile(const std::string& path) {
   std::error_code error;
@@ -41,17 +41,17 @@ Result<ModelCard> ReadCard(const std::string& folder) {
   const std::string path = folder + "/training.json";
   if (!IsFile(path)) return card;
   GROVE_ASSIGN_OR_RETURN(const std::string text, ReadTextFile(path));
-  GROVE_ASSIGN_OR_RETURN(const Json json, ParseJson(text, path));
+  GROVE_ASSIGN_OR_RETURN(const ParsedJson json, ParseJson(text, path));
   try {
     card.task = json.value("task", "");
     if (json.contains("dev")) card.dev = json["dev"].value("paths", card.dev);
     card.scores = json.value("scores", card.scores);
-    const Json options = json.value("options", Json::object());
+    const ParsedJson options = json.value("options", ParsedJson::object());
     card.length = options.value("length", card.length);
     card.text_column = options.value("text_column", "");
     card.pair_column = options.value("pair_column", "");
     card.label_column = options.value("label_column", "");
-  } catch (const Json::exception&) {
+  } catch (const ParsedJson::exception&) {
     return Error(ErrorCode::kCorrupt, path + " is no card of a fine-tuned model; fine-tune the model again");
   }
   return card;

@@ -17,7 +17,7 @@
 namespace grove::train {
 namespace {
 
-using Json = nlohmann::json;
+using ParsedJson = nlohmann::json;
 
 std::string_view Strip(std::string_view text) {
   const size_t first = text.find_first_not_of(" \t\r\n");
@@ -162,46 +162,46 @@ Result<LabelledText> ReadConll(const std::string& path, std::string_view text) {
 }
 
 // A label as text: "B-PER", "1", "2.5".
-std::optional<std::string> LabelText(const Json& value) {
+std::optional<std::string> LabelText(const ParsedJson& value) {
   if (value.is_string()) return std::string(Strip(value.get_ref<const std::string&>()));
   if (value.is_number() || value.is_boolean()) return value.dump();
   return std::nullopt;
 }
 
-Status ReadWords(const Json& words, const Json* labels, const std::string& path, LabelledRow* row) {
-  const auto all = [](const Json& list, const auto& accept) {
+Status ReadWords(const ParsedJson& words, const ParsedJson* labels, const std::string& path, LabelledRow* row) {
+  const auto all = [](const ParsedJson& list, const auto& accept) {
     return list.is_array() && std::all_of(list.begin(), list.end(), accept);
   };
-  if (!all(words, [](const Json& word) { return word.is_string(); }) || words.empty()) {
+  if (!all(words, [](const ParsedJson& word) { return word.is_string(); }) || words.empty()) {
     return At(path, row->line, "the words must be a list of strings, at least one");
   }
   row->words = words.get<std::vector<std::string>>();
   if (labels == nullptr) return Ok{};
-  if (!all(*labels, [](const Json& label) { return LabelText(label).has_value(); })) {
+  if (!all(*labels, [](const ParsedJson& label) { return LabelText(label).has_value(); })) {
     return At(path, row->line, "the labels must be a list of strings or numbers");
   }
   if (labels->size() != words.size()) {
     return At(path, row->line,
               fmt::format("{} words have {} labels; give every word one", words.size(), labels->size()));
   }
-  for (const Json& label : *labels) row->word_labels.push_back(*LabelText(label));
+  for (const ParsedJson& label : *labels) row->word_labels.push_back(*LabelText(label));
   return Ok{};
 }
 
-Result<LabelledRow> ReadObject(const std::string& path, size_t line, const Json& object, TaskKind kind,
+Result<LabelledRow> ReadObject(const std::string& path, size_t line, const ParsedJson& object, TaskKind kind,
                                const TextColumns& columns) {
   std::vector<std::string> names;
   for (const auto& [name, value] : object.items()) names.push_back(name);
   GROVE_ASSIGN_OR_RETURN(const Places at, FindPlaces(fmt::format("{}:{}", path, line), names, columns));
   const auto value = [&](const std::optional<size_t>& place) { return place ? &object[names[*place]] : nullptr; };
   LabelledRow row{.line = line};
-  const Json* label = value(at.label);
+  const ParsedJson* label = value(at.label);
   if (kind == TaskKind::kTokens) {
     GROVE_RETURN_IF_ERROR(ReadWords(*value(at.text), label, path, &row));
     return row;
   }
   const auto text = [&](size_t place, std::string* out) -> Status {
-    const Json& found = object[names[place]];
+    const ParsedJson& found = object[names[place]];
     if (!found.is_string()) return At(path, line, fmt::format("\"{}\" must be a string", names[place]));
     *out = found.get<std::string>();
     return Ok{};
@@ -225,7 +225,7 @@ Result<LabelledText> ReadJsonl(const std::string& path, std::string_view text, T
   Lines lines(text);
   for (std::string_view line; lines.Next(&line);) {
     if (Strip(line).empty()) continue;
-    GROVE_ASSIGN_OR_RETURN(const Json object, ParseJson(line, fmt::format("{}:{}", path, lines.number())));
+    GROVE_ASSIGN_OR_RETURN(const ParsedJson object, ParseJson(line, fmt::format("{}:{}", path, lines.number())));
     if (!object.is_object()) return At(path, lines.number(), "a line must be one JSON object");
     GROVE_ASSIGN_OR_RETURN(LabelledRow row, ReadObject(path, lines.number(), object, kind, columns));
     if (row.index.empty()) row.index = std::to_string(result.rows.size());
