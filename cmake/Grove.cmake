@@ -33,16 +33,19 @@ function(grove_unity name)
   set_target_properties(${name} PROPERTIES UNITY_BUILD ${GROVE_UNITY} UNITY_BUILD_BATCH_SIZE 6)
 endfunction()
 
-# grove_test(name SOURCES a_test.cc DEPS grove_io ...): one binary; each TEST() is a ctest case named <binary>.<suite>.<test>.
+# grove_test(name [UNITY] SOURCES a_test.cc DEPS grove_io ...): one binary; each TEST() is a ctest case named <binary>.<suite>.<test>.
 # A golden test (*_fixture_test) is one case as a whole: CTest keeps a binary's list of cases until the binary changes, so
 # that with another folder in GROVE_FIXTURES it would run names that no longer exist, and call that a pass.
 function(grove_test name)
   if(NOT GROVE_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "UNITY" "" "SOURCES;DEPS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE grove_flags ${ARG_DEPS} GTest::gtest GTest::gtest_main)
+  if(ARG_UNITY)
+    grove_unity(${name})
+  endif()
   target_compile_definitions(${name} PRIVATE GROVE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   if(name MATCHES "_fixture_test$")
     add_test(NAME ${name} COMMAND ${name})
