@@ -45,9 +45,9 @@ size_t Conditional(const LayerBenchReport& report) {
 
 TEST(BenchLayers, VerifiesLowPrecisions) {
   for (const Quantization precision : {Quantization::kBf16, Quantization::kInt8}) {
-    const LayerBenchReport report =
-        BenchLayers({.width = 64, .precision = precision, .kinds = {}, .token_counts = {1, 40}, .threads = 2, .seconds = 0.001},
-                    [](double, const std::string&) {});
+    const LayerBenchReport report = BenchLayers(
+        {.width = 64, .precision = precision, .kinds = {}, .token_counts = {1, 40}, .threads = 2, .seconds = 0.001},
+        [](double, const std::string&) {});
     EXPECT_EQ(Conditional(report), 4u);
     EXPECT_GT(report.ceiling.flops_per_second, 0);
     for (const LayerBenchRow& row : report.rows) {

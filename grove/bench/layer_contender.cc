@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <random>
 
 #include "grove/model/dense_product.h"
@@ -147,7 +148,7 @@ class LeafTreeContender : public LayerContender {
            std::to_string(shape.paths) + (shape.paths == 1 ? " path" : " paths");
     stored = leaves_.shape.experts * shape.leaf_width;
     active = router_.leaves_per_token() * shape.leaf_width;
-    decisions = MeanDecisions(packed_router_);
+    decisions = MeanDecisions(router_, router_weights());
     weight_bytes = packed_router_.bytes() + packed_leaves_.bytes();
   }
 
@@ -247,29 +248,32 @@ class ProductKeyContender : public LayerContender {
 
 }  // namespace
 
-// Decisions that best-first search computes for n paths: the distinct inner nodes above the chosen leaves are a lower
-// bound, and with random weights the search wastes little; counted here from the routes of random tokens.
-size_t MeanDecisions(const PackedLeafRouter& router) {
-  const LeafRouterShape& shape = router.shape();
+// Best-first search computes the decision of every node that is reached with a higher probability than the last leaf
+// that it keeps. Counted for random tokens from the probabilities of all leaves.
+size_t MeanDecisions(const LeafRouterShape& shape, const LeafRouterWeights& weights) {
   if (shape.paths == 1) return shape.trees * shape.depth;
+  if (shape.paths == shape.leaves()) return shape.trees * shape.decisions();
   constexpr size_t kTokens = 64;
+  LeafRouterShape all = shape;
+  all.paths = shape.leaves();
+  all.gates = Gates::kProbability;
   const std::vector<float> x = RandomWeights(kTokens * shape.width, 1, 99);
-  std::vector<float> gates(kTokens * shape.leaves_per_token());
-  std::vector<uint32_t> leaves(gates.size());
+  std::vector<float> leaves(kTokens * all.leaves_per_token());
+  std::vector<uint32_t> chosen(leaves.size());
   ThreadPool pool(1);
-  RouteLeaves(router, x.data(), kTokens, {leaves.data(), gates.data()}, pool);
-  size_t visited = 0;
+  RouteLeaves(PackedLeafRouter(all, weights), x.data(), kTokens, {chosen.data(), leaves.data()}, pool);
+  size_t computed = 0;
+  std::vector<float> reached(2 * shape.leaves() - 1);
   for (size_t search = 0; search < kTokens * shape.trees; ++search) {
-    std::vector<bool> seen(shape.decisions());
-    for (size_t s = 0; s < shape.paths; ++s) {
-      for (size_t node = shape.decisions() + leaves[search * shape.paths + s] % shape.leaves(); node > 0;) {
-        node = (node - 1) / 2;
-        visited += seen[node] ? 0 : 1;
-        seen[node] = true;
-      }
-    }
+    std::copy_n(leaves.data() + search * shape.leaves(), shape.leaves(), reached.data() + shape.decisions());
+    for (size_t node = shape.decisions(); node-- > 0;) reached[node] = reached[2 * node + 1] + reached[2 * node + 2];
+    std::vector<float> sorted(reached.begin() + ptrdiff_t(shape.decisions()), reached.end());
+    std::nth_element(sorted.begin(), sorted.begin() + ptrdiff_t(shape.paths) - 1, sorted.end(), std::greater<>());
+    const float last = sorted[shape.paths - 1];
+    computed += static_cast<size_t>(std::count_if(reached.begin(), reached.begin() + ptrdiff_t(shape.decisions()),
+                                                  [&](float p) { return p > last; }));
   }
-  return (visited + kTokens / 2) / kTokens;
+  return (computed + kTokens / 2) / kTokens;
 }
 
 DenseWeights::DenseWeights(size_t w, size_t n)

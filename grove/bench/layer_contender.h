@@ -56,7 +56,7 @@ std::unique_ptr<LayerContender> MakeMixtureContender(const MixtureShape& shape, 
 std::unique_ptr<LayerContender> MakeProductKeyContender(const ProductKeyShape& shape, const ThreadPool& pool);
 
 // Decisions of one token, on average over random input.
-size_t MeanDecisions(const PackedLeafRouter& router);
+size_t MeanDecisions(const LeafRouterShape& shape, const LeafRouterWeights& weights);
 
 // The weights of a dense layer: act(x W_in^T + b) W_out^T.
 struct DenseWeights {

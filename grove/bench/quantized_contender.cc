@@ -60,7 +60,7 @@ class QuantizedLeafTreeContender : public LayerContender {
            std::to_string(shape.paths) + (shape.paths == 1 ? " path" : " paths");
     stored = shape.leaves() * shape.leaf_width;
     active = shape.paths * shape.leaf_width;
-    decisions = MeanDecisions(router_);
+    decisions = MeanDecisions(shape.router(), router_weights());
     weight_bytes = router_.bytes() + leaves_.bytes();
     tolerance = kTolerance;
   }
