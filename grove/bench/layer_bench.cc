@@ -80,8 +80,10 @@ Layers MakeDense(size_t width, size_t neurons, Bits precision, const ThreadPool&
   };
   add(MakeOneDnnContender(width, neurons, precision));
   if (!precision) add(MakeOpenBlasContender(width, neurons));
-  const Precision own = precision ? Precision::kBf16 : Precision::kFp32;
-  if (precision != Quantization::kInt8 && Supports(own)) add(MakeDenseContender(width, neurons, own, pool));
+  const Precision own = !precision                          ? Precision::kFp32
+                        : *precision == Quantization::kBf16 ? Precision::kBf16
+                                                            : Precision::kInt8;
+  if (Supports(own)) add(MakeDenseContender(width, neurons, own, pool));
   return layers;
 }
 
