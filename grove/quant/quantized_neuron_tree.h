@@ -61,7 +61,7 @@ class QuantizedNeuronTree {
 void NeuronTreeForward(const QuantizedNeuronTree& weights, const float* x, size_t tokens, float* y, ThreadPool& pool);
 
 // The oracle, from the original weights: the equations above with scalar sums, in double where they are not integers.
-void QuantizedNeuronTreeReference(const NeuronTreeShape& shape, const NeuronTreeWeights& weights, Quantization precision,
-                                  const float* x, size_t tokens, float* y);
+void QuantizedNeuronTreeReference(const NeuronTreeShape& shape, const NeuronTreeWeights& weights,
+                                  Quantization precision, const float* x, size_t tokens, float* y);
 
 }  // namespace grove
