@@ -7,6 +7,9 @@ endif()
 if(GROVE_SANITIZE)
   # LibTorch and libgomp are not instrumented and keep memory until the process ends.
   set(GROVE_TEST_ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0")
+  if(GROVE_SANITIZE MATCHES thread)
+    set(GROVE_TEST_ENVIRONMENT "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/tsan.supp")
+  endif()
 endif()
 
 add_library(grove_flags INTERFACE)
