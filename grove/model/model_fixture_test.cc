@@ -5,8 +5,8 @@
 // positions that the mask shows.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <optional>
 #include <string>
 #include <utility>
@@ -77,7 +77,7 @@ bool Compare(const SafetensorsFile& io, const std::string& name, const AlignedAr
 }
 
 bool Same(const AlignedArray<float>& a, const AlignedArray<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  return a.size() == b.size() && std::equal(a.data(), a.data() + a.size(), b.data());
 }
 
 class ModelFixture : public testing::TestWithParam<std::string> {
