@@ -62,4 +62,12 @@ class AlignedArray {
   size_t size_ = 0;
 };
 
+// The array's memory, replaced (contents lost) if it has fewer than `size` elements: scratch that survives from call to
+// call.
+template <class T>
+T* AtLeast(AlignedArray<T>& array, size_t size) {
+  if (array.size() < size) array = AlignedArray<T>(size);
+  return array.data();
+}
+
 }  // namespace grove

@@ -116,6 +116,8 @@ void BenchBatch(const std::vector<Side>& sides, size_t batch, EncoderBenchReport
   Arena arena;
   std::vector<AlignedArray<float>> hidden;
   std::vector<Contender> contenders;
+  hidden.reserve(sides.size());
+  contenders.reserve(sides.size());
   for (const Side& side : sides) {
     hidden.emplace_back(shown.ids.size() * static_cast<size_t>(side.encoder->config().width));
   }

@@ -3,6 +3,7 @@
 #include "grove/bench/interleave.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "grove/base/clock.h"
 
@@ -18,7 +19,9 @@ double TimeOnce(const Contender& contender, size_t round) {
 
 Timing Summarize(std::vector<double> seconds) {
   std::sort(seconds.begin(), seconds.end());
-  const auto quantile = [&](double q) { return seconds[static_cast<size_t>(q * double(seconds.size() - 1) + 0.5)]; };
+  const auto quantile = [&](double q) {
+    return seconds[static_cast<size_t>(std::lround(q * static_cast<double>(seconds.size() - 1)))];
+  };
   return {quantile(0.5), quantile(0.1), quantile(0.9), seconds.size()};
 }
 
@@ -35,6 +38,7 @@ std::vector<Timing> TimeInterleaved(const std::vector<Contender>& contenders, co
     for (size_t c = 0; c < contenders.size(); ++c) seconds[c].push_back(TimeOnce(contenders[c], round));
   }
   std::vector<Timing> timings;
+  timings.reserve(seconds.size());
   for (std::vector<double>& s : seconds) timings.push_back(Summarize(std::move(s)));
   return timings;
 }

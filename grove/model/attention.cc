@@ -156,8 +156,7 @@ size_t PadColumns(size_t n) { return (n + kPad - 1) / kPad * kPad; }
 // Memory of this thread that survives from call to call.
 float* ThreadScratch(size_t size) {
   thread_local AlignedArray<float> scratch;
-  if (scratch.size() < size) scratch = AlignedArray<float>(size);
-  return scratch.data();
+  return AtLeast(scratch, size);  // NOLINT(clang-analyzer-cplusplus.NewDelete): misreads the move of unique_ptr
 }
 
 bool IsKey(const uint8_t* is_key, size_t row) { return is_key == nullptr || is_key[row] != 0; }

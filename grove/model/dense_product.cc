@@ -129,8 +129,7 @@ struct Rows {
 // Memory of this thread that survives from call to call.
 std::byte* ThreadBytes(size_t size) {
   thread_local AlignedArray<std::byte> bytes;
-  if (bytes.size() < size) bytes = AlignedArray<std::byte>(size);
-  return bytes.data();
+  return AtLeast(bytes, size);  // NOLINT(clang-analyzer-cplusplus.NewDelete): misreads the move of unique_ptr
 }
 
 // Converted into the calling thread's memory: the next call of this thread overwrites it.
