@@ -13,7 +13,7 @@
 
 namespace grove::nn {
 
-inline cudaStream_t Stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
+inline cudaStream_t CurrentStream() { return c10::cuda::getCurrentCUDAStream().stream(); }
 
 inline __nv_bfloat16* Bf16(const torch::Tensor& t) { return static_cast<__nv_bfloat16*>(t.data_ptr()); }
 inline int64_t* Whole(const torch::Tensor& t) { return t.data_ptr<int64_t>(); }

@@ -63,7 +63,7 @@ class AddNormFunction : public torch::autograd::Function<AddNormFunction> {
           {rows, width, Pointer<float>(h), Pointer<Delta>(delta), Pointer<float>(gamma), Pointer<float>(beta),
            static_cast<float>(epsilon), has_delta ? Pointer<float>(sum) : nullptr, Pointer<__nv_bfloat16>(normalized),
            Pointer<float>(mean), Pointer<float>(rstd)},
-          Stream());
+          CurrentStream());
     });
     context->set_materialize_grads(false);
     context->saved_data["delta_type"] = static_cast<int64_t>(delta.scalar_type());
@@ -93,7 +93,7 @@ class AddNormFunction : public torch::autograd::Function<AddNormFunction> {
           {rows, width, Pointer<float>(sum), Pointer<float>(gamma), Pointer<float>(saved[2]), Pointer<float>(saved[3]),
            Pointer<float>(d_sum), Pointer<__nv_bfloat16>(d_normalized), Pointer<float>(d_h), Pointer<Delta>(d_delta),
            Pointer<float>(parts), Pointer<float>(parts) + blocks * width},
-          Stream());
+          CurrentStream());
     });
     const torch::Tensor sums = parts.sum(1);
     return {d_h, d_delta, sums[0], sums[1], {}};
@@ -107,7 +107,7 @@ class MeanCrossEntropyFunction : public torch::autograd::Function<MeanCrossEntro
     const auto options = logits.options().dtype(torch::kFloat);
     const torch::Tensor loss = torch::empty({rows}, options), log_sum = torch::empty({rows}, options);
     cuda::CrossEntropyForward(Pointer<__nv_bfloat16>(logits), Pointer<int64_t>(labels), rows, classes,
-                              Pointer<float>(loss), Pointer<float>(log_sum), Stream());
+                              Pointer<float>(loss), Pointer<float>(log_sum), CurrentStream());
     context->save_for_backward({logits, labels, log_sum});
     return loss.mean();
   }
@@ -118,7 +118,7 @@ class MeanCrossEntropyFunction : public torch::autograd::Function<MeanCrossEntro
     const torch::Tensor scale = (gradients[0] / static_cast<double>(rows)).to(torch::kFloat);
     const torch::Tensor d_logits = torch::empty_like(saved[0]);
     cuda::CrossEntropyBackward(Pointer<__nv_bfloat16>(saved[0]), Pointer<int64_t>(saved[1]), Pointer<float>(saved[2]),
-                               Pointer<float>(scale), rows, classes, Pointer<__nv_bfloat16>(d_logits), Stream());
+                               Pointer<float>(scale), rows, classes, Pointer<__nv_bfloat16>(d_logits), CurrentStream());
     return {d_logits, {}};
   }
 };

@@ -31,26 +31,26 @@ struct ExpertOrder {
 ExpertOrder OrderVisits(const torch::Tensor& chosen, int64_t experts) {
   const int64_t visits = chosen.numel(), segments = cuda::OrderSegments(visits);
   const torch::Tensor counts = torch::empty({experts * segments}, chosen.options().dtype(torch::kInt));
-  cuda::CountVisits(Whole(chosen), visits, experts, counts.data_ptr<int32_t>(), Stream());
+  cuda::CountVisits(Whole(chosen), visits, experts, counts.data_ptr<int32_t>(), CurrentStream());
   const torch::Tensor ends = counts.cumsum(0, torch::kInt);
   const ExpertOrder order{torch::empty({visits}, chosen.options()), torch::empty({visits}, chosen.options()),
                           ends.view({experts, segments}).select(1, segments - 1).contiguous()};
   cuda::PlaceVisits(Whole(chosen), visits, experts, ends.data_ptr<int32_t>(), Whole(order.slot), Whole(order.row_of),
-                    Stream());
+                    CurrentStream());
   return order;
 }
 
 torch::Tensor Gather(const torch::Tensor& x, const torch::Tensor& slot, int64_t paths, bool with_one) {
   const int64_t rows = slot.numel(), width = x.size(1);
   const torch::Tensor out = torch::empty({rows, width + (with_one ? cuda::kExtra : 0)}, x.options());
-  cuda::GatherRows(Bf16(x), Whole(slot), rows, width, paths, with_one, Bf16(out), Stream());
+  cuda::GatherRows(Bf16(x), Whole(slot), rows, width, paths, with_one, Bf16(out), CurrentStream());
   return out;
 }
 
 torch::Tensor Combine(const torch::Tensor& rows, const torch::Tensor& row_of, int64_t paths, int64_t width) {
   const int64_t tokens = row_of.numel() / paths;
   const torch::Tensor y = torch::empty({tokens, width}, rows.options());
-  cuda::CombineRows(Bf16(rows), Whole(row_of), tokens, paths, width, rows.size(1), Bf16(y), Stream());
+  cuda::CombineRows(Bf16(rows), Whole(row_of), tokens, paths, width, rows.size(1), Bf16(y), CurrentStream());
   return y;
 }
 
@@ -72,7 +72,7 @@ class GroupedExpertsFunction : public torch::autograd::Function<GroupedExpertsFu
     const torch::Tensor h = at::_grouped_mm(in, w1, order.ends);
     const torch::Tensor gated = torch::empty({h.size(0), hidden + cuda::kExtra}, h.options());
     cuda::ActivateAndGate(Bf16(h), gates.data_ptr<float>(), Whole(order.slot), h.size(0), hidden,
-                          static_cast<cuda::ExpertActivation>(activation), Bf16(gated), Stream());
+                          static_cast<cuda::ExpertActivation>(activation), Bf16(gated), CurrentStream());
     const torch::Tensor out = at::_grouped_mm(gated, w2, order.ends);
     context->saved_data["activation"] = activation;
     context->save_for_backward({in, h, gated, gates, w1, w2, order.slot, order.row_of, order.ends});
@@ -91,7 +91,7 @@ class GroupedExpertsFunction : public torch::autograd::Function<GroupedExpertsFu
     const torch::Tensor d_h = torch::empty_like(h), d_gates = torch::empty_like(gates);
     cuda::ActivateAndGateBackward(Bf16(h), gates.data_ptr<float>(), Whole(slot), Bf16(d_gated), h.size(0), hidden,
                                   static_cast<cuda::ExpertActivation>(context->saved_data["activation"].toInt()),
-                                  Bf16(d_h), d_gates.data_ptr<float>(), Stream());
+                                  Bf16(d_h), d_gates.data_ptr<float>(), CurrentStream());
     const torch::Tensor d_w1 = at::_grouped_mm(in.t(), d_h, ends);
     const torch::Tensor d_in = at::_grouped_mm(d_h, w1.transpose(1, 2), ends);
     return {Combine(d_in, row_of, paths, width), {}, d_gates, d_w1, d_w2, {}};

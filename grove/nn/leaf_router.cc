@@ -46,7 +46,7 @@ class RouteLeavesFunction : public torch::autograd::Function<RouteLeavesFunction
     const torch::Tensor sums =
         torch::empty({2, cuda::RouterBlocks(router.tokens), shape.trees * shape.leaves()}, floats);
     cuda::RouteLeavesForward(router, Whole(chosen), gates.data_ptr<float>(), sums[0].data_ptr<float>(),
-                             sums[1].data_ptr<float>(), Stream());
+                             sums[1].data_ptr<float>(), CurrentStream());
     const torch::Tensor totals = sums.sum(1);
     const torch::Tensor p = totals[0], visits = totals[1];
     context->save_for_backward({logits, chosen, gates});
@@ -66,7 +66,7 @@ class RouteLeavesFunction : public torch::autograd::Function<RouteLeavesFunction
     const torch::Tensor d_logits = torch::empty_like(logits);
     cuda::RouteLeavesBackward(Arguments(shape, logits), Whole(chosen), gates.data_ptr<float>(),
                               d_gates.data_ptr<float>(), d_p.defined() ? d_p.data_ptr<float>() : nullptr,
-                              Bf16(d_logits), Stream());
+                              Bf16(d_logits), CurrentStream());
     return {d_logits, {}};
   }
 };

@@ -39,7 +39,7 @@ class NeuronPathFunction : public torch::autograd::Function<NeuronPathFunction> 
     const torch::Tensor h = torch::zeros_like(logits);
     const torch::Tensor left = shape.two_sided ? torch::zeros_like(logits) : torch::Tensor();
     cuda::ActivateNeuronPaths(Arguments(logits.size(0), logits.size(1), shape), Bf16(logits), Whole(nodes), Bf16(h),
-                              left.defined() ? Bf16(left) : nullptr, Stream());
+                              left.defined() ? Bf16(left) : nullptr, CurrentStream());
     context->save_for_backward({logits, nodes});
     context->saved_data["walk"] = torch::IValue::make_capsule(c10::make_intrusive<Walk>(shape, straight_through));
     if (!shape.two_sided) return {h};
@@ -55,7 +55,7 @@ class NeuronPathFunction : public torch::autograd::Function<NeuronPathFunction> 
     const torch::Tensor d_logits = torch::zeros_like(logits);
     cuda::ActivateNeuronPathsBackward(Arguments(logits.size(0), logits.size(1), walk->shape), Bf16(logits),
                                       Whole(nodes), Bf16(d_h), d_left.defined() ? Bf16(d_left) : nullptr,
-                                      walk->straight_through, Bf16(d_logits), Stream());
+                                      walk->straight_through, Bf16(d_logits), CurrentStream());
     return {d_logits, {}, {}, {}};
   }
 };
@@ -69,7 +69,7 @@ torch::Tensor DecideNeuronPaths(const torch::Tensor& turns, const NeuronTreeShap
   const torch::Tensor nodes = torch::empty({signs.size(0), static_cast<int64_t>(shape.trees * shape.levels())},
                                            signs.options().dtype(torch::kLong));
   cuda::DecideNeuronPaths(Arguments(signs.size(0), signs.size(1), shape), Bf16(signs), signs.size(1), nodes_of_tree,
-                          Whole(nodes), Stream());
+                          Whole(nodes), CurrentStream());
   return nodes;
 }
 

@@ -52,7 +52,7 @@ torch::Tensor Dots(const torch::Tensor& table, const torch::Tensor& rows, const 
   if (HasKernel(table)) {
     const torch::Tensor r = rows.contiguous(), v = x.contiguous();
     cuda::RowDots(Arguments(r, table.size(1)), table.data_ptr<float>(), v.data_ptr<float>(), dots.data_ptr<float>(),
-                  Stream());
+                  CurrentStream());
     return dots;
   }
 #endif
@@ -69,7 +69,7 @@ torch::Tensor Sums(const torch::Tensor& table, const torch::Tensor& rows, const 
   if (HasKernel(table)) {
     const torch::Tensor r = rows.contiguous(), w = weights.contiguous();
     cuda::RowSums(Arguments(r, table.size(1)), table.data_ptr<float>(), w.data_ptr<float>(), sums.data_ptr<float>(),
-                  Stream());
+                  CurrentStream());
     return sums;
   }
 #endif
@@ -88,7 +88,7 @@ torch::Tensor Scatter(const torch::Tensor& table, const torch::Tensor& rows, con
   if (HasKernel(table)) {
     const torch::Tensor r = rows.contiguous(), w = weights.contiguous(), v = vectors.contiguous();
     cuda::RowScatter(Arguments(r, table.size(1)), w.data_ptr<float>(), v.data_ptr<float>(), gradient.data_ptr<float>(),
-                     Stream());
+                     CurrentStream());
     return gradient;
   }
 #endif
