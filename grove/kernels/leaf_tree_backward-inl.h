@@ -163,7 +163,7 @@ HWY_INLINE void DecisionGradients(const PackedLeafTree& weights, const LeafRoute
   }
   for (size_t node = 0; node < shape.decisions(); ++node) {
     if (right[node] == 0.0f && left[node] == 0.0f) continue;
-    const float p_right = std::exp(LogSigmoid(shape.decision_scale * router.Logit(x, node)));
+    const float p_right = 1.0f / (1.0f + std::exp(-shape.decision_scale * router.Logit(x, node)));
     dlogits[node] = shape.decision_scale * (right[node] - p_right * (right[node] + left[node]));
     AddScaled(dlogits[node], weights.router().node(node), dx, weights.router().row());
   }

@@ -34,6 +34,9 @@ std::vector<LeafTreeShape> Shapes() {
     add(64, 8, 64, 4, 16, 1.0f);
     add(96, 20, 96, 5, 4, 4.0f);
     add(40, 1, 40, 7, 12, 2.0f);
+    add(33, 1, 16, 8, 2, 1.0f);   // three levels below those that are computed whole
+    add(50, 2, 20, 6, 50, 0.5f);  // more paths than places below them
+    add(24, 1, 24, 10, 5, 1.0f);  // best-first
   }
   return shapes;
 }
@@ -67,20 +70,22 @@ TEST(LeafTreeForward, EqualsReferenceOnEveryTarget) {
 }
 
 TEST(LeafTreeForward, DoesNotDependOnBatchOrThreads) {
-  const LeafTreeShape shape{.in_width = 50, .leaf_width = 24, .out_width = 30, .depth = 4, .paths = 3};
-  const LeafTreeCase c(shape);
-  const PackedLeafTree packed(shape, c.weights());
-  const size_t tokens = 100;
-  const std::vector<float> x = RandomNormal(tokens * shape.in_width, 1.0f, 5);
-  std::vector<float> together(tokens * shape.out_width), alone(together.size());
-  OnEveryTarget([&] {
-    ThreadPool three(3), one(1);
-    LeafTreeForward(packed, x.data(), tokens, together.data(), nullptr, three);
-    for (size_t t = 0; t < tokens; ++t) {
-      LeafTreeForward(packed, x.data() + t * shape.in_width, 1, alone.data() + t * shape.out_width, nullptr, one);
-    }
-    EXPECT_EQ(together, alone);
-  });
+  for (const size_t depth : {4, 7, 9}) {
+    const LeafTreeShape shape{.in_width = 50, .leaf_width = 4, .out_width = 30, .depth = depth, .paths = 3};
+    const LeafTreeCase c(shape);
+    const PackedLeafTree packed(shape, c.weights());
+    const size_t tokens = 100;
+    const std::vector<float> x = RandomNormal(tokens * shape.in_width, 1.0f, 5);
+    std::vector<float> together(tokens * shape.out_width), alone(together.size());
+    OnEveryTarget([&] {
+      ThreadPool three(3), one(1);
+      LeafTreeForward(packed, x.data(), tokens, together.data(), nullptr, three);
+      for (size_t t = 0; t < tokens; ++t) {
+        LeafTreeForward(packed, x.data() + t * shape.in_width, 1, alone.data() + t * shape.out_width, nullptr, one);
+      }
+      EXPECT_EQ(together, alone) << "depth " << depth;
+    });
+  }
 }
 
 TEST(LeafTreeForward, AllPathsIsTheSoftForm) {
@@ -97,8 +102,8 @@ TEST(LeafTreeForward, AllPathsIsTheSoftForm) {
 }
 
 TEST(LeafTreeForward, TiesGoLeft) {
-  for (const size_t paths : {1, 3}) {
-    const LeafTreeShape shape{.in_width = 4, .leaf_width = 2, .out_width = 4, .depth = 3, .paths = paths};
+  for (const auto& [depth, paths] : {std::pair<size_t, size_t>{3, 1}, {3, 3}, {7, 5}, {7, 40}, {9, 5}}) {
+    const LeafTreeShape shape{.in_width = 4, .leaf_width = 2, .out_width = 4, .depth = depth, .paths = paths};
     LeafTreeCase c(shape);
     std::fill(c.node_biases.begin(), c.node_biases.end(), 0.0f);
     const std::vector<float> x(4, 0.0f);  // every decision is a tie, every leaf equally likely
@@ -120,17 +125,36 @@ TEST(LeafTreeForward, TiesGoLeft) {
 
 // Decisions so certain that a sigmoid in float is exactly 0 or 1: logarithms keep the order.
 TEST(LeafTreeForward, CertainDecisionsStayFinite) {
-  const LeafTreeShape shape{
-      .in_width = 8, .leaf_width = 4, .out_width = 8, .depth = 5, .paths = 4, .decision_scale = 1000.0f};
-  const LeafTreeCase c(shape);
-  const std::vector<float> x = RandomNormal(10 * shape.in_width, 10.0f, 5);
-  std::vector<float> expected(10 * shape.out_width), y(expected.size());
-  LeafTreeForwardReference(shape, c.weights(), x.data(), 10, expected.data(), nullptr);
-  OnEveryTarget([&] {
-    ThreadPool pool(1);
-    LeafTreeForward(PackedLeafTree(shape, c.weights()), x.data(), 10, y.data(), nullptr, pool);
-    EXPECT_LT(RelativeError(y, expected), 1e-5);
-  });
+  for (const size_t depth : {5, 7, 9}) {
+    const LeafTreeShape shape{
+        .in_width = 8, .leaf_width = 4, .out_width = 8, .depth = depth, .paths = 4, .decision_scale = 1000.0f};
+    const LeafTreeCase c(shape);
+    const std::vector<float> x = RandomNormal(10 * shape.in_width, 10.0f, 5);
+    std::vector<float> expected(10 * shape.out_width), y(expected.size());
+    LeafTreeForwardReference(shape, c.weights(), x.data(), 10, expected.data(), nullptr);
+    OnEveryTarget([&] {
+      ThreadPool pool(1);
+      LeafTreeForward(PackedLeafTree(shape, c.weights()), x.data(), 10, y.data(), nullptr, pool);
+      EXPECT_LT(RelativeError(y, expected), 1e-5) << "depth " << depth;
+    });
+  }
+}
+
+// A model that computes garbage must not make the search leave the tree.
+TEST(LeafTreeForward, InputThatIsNoNumberStaysInTheTree) {
+  for (const size_t depth : {4, 7, 9}) {
+    const LeafTreeShape shape{.in_width = 6, .leaf_width = 2, .out_width = 6, .depth = depth, .paths = 5};
+    const LeafTreeCase c(shape);
+    const std::vector<float> x(3 * shape.in_width, NAN);
+    std::vector<uint32_t> leaves(3 * shape.paths);
+    std::vector<float> gates(leaves.size());
+    OnEveryTarget([&] {
+      ThreadPool pool(1);
+      RouteLeaves(PackedLeafRouter(shape.router(), c.weights().router()), x.data(), 3, {leaves.data(), gates.data()},
+                  pool);
+      for (const uint32_t leaf : leaves) EXPECT_LT(leaf, shape.leaves());
+    });
+  }
 }
 
 TEST(LeafTreeBackward, EqualsReferenceOnEveryTargetAndThreadCount) {
