@@ -6,6 +6,7 @@
 // of fused multiply-adds in order of k, so that it does not depend on which rows share a call.
 
 #include <cstddef>
+#include <vector>
 
 #include "grove/kernels/simd-inl.h"
 
@@ -27,10 +28,46 @@ namespace HWY_NAMESPACE {
 inline constexpr size_t kTileRows = 6;
 inline constexpr size_t kTileVecs = HWY_MAX_BYTES >= 64 ? 4 : 2;
 
+// Memory that comes next, asked for line by line while a product computes, into the second-level cache.
+class LinesAhead {
+ public:
+  void Clear() { ranges_.clear(), range_ = lines_ = per_step_ = 0, line_ = end_ = nullptr; }
+  void Add(const void* begin, size_t bytes) {
+    const auto* first = static_cast<const std::byte*>(begin);
+    ranges_.push_back({first, first + bytes});
+    lines_ += bytes / kCacheLineBytes + 1;
+  }
+  // All of it within so many calls of Ask().
+  void Spread(size_t steps) { per_step_ = lines_ / HWY_MAX(steps, 1) + 1; }
+  HWY_INLINE void Ask() {
+    for (size_t n = 0; n < per_step_; ++n, line_ += kCacheLineBytes) {
+      if (line_ >= end_) {
+        if (range_ == ranges_.size()) return;
+        line_ = ranges_[range_].begin, end_ = ranges_[range_].end, ++range_;
+      }
+      __builtin_prefetch(line_, 0, 2);
+    }
+  }
+
+ private:
+  struct Range {
+    const std::byte *begin, *end;
+  };
+  std::vector<Range> ranges_;
+  size_t range_ = 0, lines_ = 0, per_step_ = 0;
+  const std::byte *line_ = nullptr, *end_ = nullptr;
+};
+
+struct NothingAhead {
+  HWY_INLINE void Ask() const {}
+};
+
+inline constexpr size_t kAskEvery = 16;  // products of a tile's row
+
 // One tile of C = A B. epilogue(row, column, sums) receives each finished vector.
-template <size_t kRows, size_t kVecs, class Epilogue>
+template <size_t kRows, size_t kVecs, class Epilogue, class Ahead>
 HWY_INLINE void RowsTile(const float* const* a, size_t first_row, size_t depth, const float* b, size_t b_stride,
-                         size_t column, const Epilogue& epilogue) {
+                         size_t column, const Epilogue& epilogue, Ahead& ahead) {
   const FloatTag d;
   const size_t lanes = hn::Lanes(d);
   FloatVec sum[kRows][kVecs];
@@ -39,15 +76,18 @@ HWY_INLINE void RowsTile(const float* const* a, size_t first_row, size_t depth, 
     HWY_UNROLL(16)
     for (size_t v = 0; v < kVecs; ++v) sum[r][v] = hn::Zero(d);
   }
-  for (size_t k = 0; k < depth; ++k) {
-    FloatVec bk[kVecs];
-    HWY_UNROLL(16)
-    for (size_t v = 0; v < kVecs; ++v) bk[v] = hn::LoadU(d, b + k * b_stride + column + v * lanes);
-    HWY_UNROLL(16)
-    for (size_t r = 0; r < kRows; ++r) {
-      const FloatVec ak = hn::Set(d, a[first_row + r][k]);
+  for (size_t k = 0; k < depth;) {
+    ahead.Ask();
+    for (const size_t stop = HWY_MIN(depth, k + kAskEvery); k < stop; ++k) {
+      FloatVec bk[kVecs];
       HWY_UNROLL(16)
-      for (size_t v = 0; v < kVecs; ++v) sum[r][v] = hn::MulAdd(ak, bk[v], sum[r][v]);
+      for (size_t v = 0; v < kVecs; ++v) bk[v] = hn::LoadU(d, b + k * b_stride + column + v * lanes);
+      HWY_UNROLL(16)
+      for (size_t r = 0; r < kRows; ++r) {
+        const FloatVec ak = hn::Set(d, a[first_row + r][k]);
+        HWY_UNROLL(16)
+        for (size_t v = 0; v < kVecs; ++v) sum[r][v] = hn::MulAdd(ak, bk[v], sum[r][v]);
+      }
     }
   }
   HWY_UNROLL(16)
@@ -57,45 +97,60 @@ HWY_INLINE void RowsTile(const float* const* a, size_t first_row, size_t depth, 
   }
 }
 
-template <size_t kVecs, class Epilogue>
+template <size_t kVecs, class Epilogue, class Ahead>
 HWY_INLINE void RowsColumn(const float* const* a, size_t rows, size_t depth, const float* b, size_t b_stride,
-                           size_t column, const Epilogue& epilogue) {
+                           size_t column, const Epilogue& epilogue, Ahead& ahead) {
   // A narrow tile takes more rows: their products hide each other's latency and share the loads of B.
   constexpr size_t kTallRows = kVecs * 2 <= kTileVecs ? 2 * kTileRows : kTileRows;
   size_t r = 0;
   for (; kTallRows > kTileRows && r + kTallRows <= rows; r += kTallRows) {
-    RowsTile<kTallRows, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+    RowsTile<kTallRows, kVecs>(a, r, depth, b, b_stride, column, epilogue, ahead);
   }
-  for (; r + kTileRows <= rows; r += kTileRows) RowsTile<kTileRows, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+  for (; r + kTileRows <= rows; r += kTileRows)
+    RowsTile<kTileRows, kVecs>(a, r, depth, b, b_stride, column, epilogue, ahead);
   switch (rows - r) {
     case 5:
-      return RowsTile<5, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+      return RowsTile<5, kVecs>(a, r, depth, b, b_stride, column, epilogue, ahead);
     case 4:
-      return RowsTile<4, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+      return RowsTile<4, kVecs>(a, r, depth, b, b_stride, column, epilogue, ahead);
     case 3:
-      return RowsTile<3, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+      return RowsTile<3, kVecs>(a, r, depth, b, b_stride, column, epilogue, ahead);
     case 2:
-      return RowsTile<2, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+      return RowsTile<2, kVecs>(a, r, depth, b, b_stride, column, epilogue, ahead);
     case 1:
-      return RowsTile<1, kVecs>(a, r, depth, b, b_stride, column, epilogue);
+      return RowsTile<1, kVecs>(a, r, depth, b, b_stride, column, epilogue, ahead);
     default:
       return;
   }
 }
 
 // C[r][n] = sum over k of a[r][k] * b[k][n], r < rows, k < depth, n < columns (a multiple of 16).
-template <class Epilogue>
+template <class Epilogue, class Ahead>
 HWY_INLINE void RowsTimesMatrix(const float* const* a, size_t rows, size_t depth, const float* b, size_t b_stride,
-                                size_t columns, const Epilogue& epilogue) {
+                                size_t columns, const Epilogue& epilogue, Ahead& ahead) {
   const size_t lanes = hn::Lanes(FloatTag());
   size_t column = 0;
   for (; column + kTileVecs * lanes <= columns; column += kTileVecs * lanes) {
-    RowsColumn<kTileVecs>(a, rows, depth, b, b_stride, column, epilogue);
+    RowsColumn<kTileVecs>(a, rows, depth, b, b_stride, column, epilogue, ahead);
   }
   for (; kTileVecs > 2 && column + 2 * lanes <= columns; column += 2 * lanes) {
-    RowsColumn<2>(a, rows, depth, b, b_stride, column, epilogue);
+    RowsColumn<2>(a, rows, depth, b, b_stride, column, epilogue, ahead);
   }
-  for (; column < columns; column += lanes) RowsColumn<1>(a, rows, depth, b, b_stride, column, epilogue);
+  for (; column < columns; column += lanes) RowsColumn<1>(a, rows, depth, b, b_stride, column, epilogue, ahead);
+}
+
+template <class Epilogue>
+HWY_INLINE void RowsTimesMatrix(const float* const* a, size_t rows, size_t depth, const float* b, size_t b_stride,
+                                size_t columns, const Epilogue& epilogue) {
+  const NothingAhead nothing;
+  RowsTimesMatrix(a, rows, depth, b, b_stride, columns, epilogue, nothing);
+}
+
+// Calls of Ask() in such a product, at least.
+inline size_t AsksOfProduct(size_t rows, size_t depth, size_t columns) {
+  const size_t lanes = hn::Lanes(FloatTag());
+  const size_t tiles = HWY_MAX(columns / (kTileVecs * lanes), 1) * HWY_MAX(rows / (2 * kTileRows), 1);
+  return tiles * (depth / kAskEvery);
 }
 
 // One tile of C += A^T B.

@@ -21,71 +21,76 @@ HWY_BEFORE_NAMESPACE();
 namespace grove {
 namespace HWY_NAMESPACE {
 
-// Two sums a logit: enough for the latency of a few logits at once, few enough for a tile in registers.
+// A tile's sums, its tokens and a row of weights must fit the 16 (AVX2) or 32 (AVX-512) vector registers. One sum a
+// logit: a tile has enough of them to hide the latency of their products.
 inline constexpr size_t kDecisionTokens = HWY_MAX_BYTES >= 64 ? 4 : 2;
-inline constexpr size_t kDecisionNodes = 3;
+inline constexpr size_t kDecisionNodes = 6;
 
-// logits[t * stride + n] = w[n] . x[t], without biases.
+// Decision nodes, and where their logits go: logits[t][n] = rows[n] . x[t] + biases[n].
+struct Decisions {
+  const float* const* rows;
+  const float* biases;
+  size_t nodes;
+};
+
 template <size_t kTokens, size_t kNodes>
-HWY_INLINE void DecisionTile(const float* const* x, const float* const* w, size_t size, float* logits, size_t stride) {
+HWY_INLINE void DecisionTile(const Decisions& decisions, size_t first, const float* const* x, size_t size,
+                             float* const* logits) {
   const FloatTag d;
-  const size_t lanes = hn::Lanes(d);
-  FloatVec sum[kTokens][kNodes][2];
+  const float* const* w = decisions.rows + first;
+  FloatVec sum[kTokens][kNodes];
   HWY_UNROLL(8)
   for (size_t t = 0; t < kTokens; ++t) {
     HWY_UNROLL(8)
-    for (size_t n = 0; n < kNodes; ++n) sum[t][n][0] = sum[t][n][1] = hn::Zero(d);
+    for (size_t n = 0; n < kNodes; ++n) sum[t][n] = hn::Zero(d);
   }
-  const auto add = [&](size_t i, size_t part) HWY_ATTR {
-    FloatVec row[kNodes];
+  for (size_t i = 0; i < size; i += hn::Lanes(d)) {
+    FloatVec token[kTokens];
     HWY_UNROLL(8)
-    for (size_t n = 0; n < kNodes; ++n) row[n] = hn::LoadU(d, w[n] + i);
+    for (size_t t = 0; t < kTokens; ++t) token[t] = hn::LoadU(d, x[t] + i);
     HWY_UNROLL(8)
-    for (size_t t = 0; t < kTokens; ++t) {
-      const FloatVec token = hn::LoadU(d, x[t] + i);
+    for (size_t n = 0; n < kNodes; ++n) {
+      const FloatVec row = hn::LoadU(d, w[n] + i);
       HWY_UNROLL(8)
-      for (size_t n = 0; n < kNodes; ++n) sum[t][n][part] = hn::MulAdd(row[n], token, sum[t][n][part]);
+      for (size_t t = 0; t < kTokens; ++t) sum[t][n] = hn::MulAdd(row, token[t], sum[t][n]);
     }
-  };
-  size_t i = 0;
-  for (; i + 2 * lanes <= size; i += 2 * lanes) {
-    add(i, 0);
-    add(i + lanes, 1);
   }
-  if (i < size) add(i, 0);
   HWY_UNROLL(8)
   for (size_t t = 0; t < kTokens; ++t) {
     HWY_UNROLL(8)
     for (size_t n = 0; n < kNodes; ++n) {
-      logits[t * stride + n] = hn::GetLane(hn::SumOfLanes(d, hn::Add(sum[t][n][0], sum[t][n][1])));
+      logits[t][first + n] = hn::GetLane(hn::SumOfLanes(d, sum[t][n])) + decisions.biases[first + n];
     }
   }
 }
 
-template <size_t kNodes>
-HWY_INLINE void DecisionColumn(const float* const* x, size_t tokens, const float* const* w, size_t size, float* logits,
-                               size_t stride) {
-  size_t t = 0;
-  for (; t + kDecisionTokens <= tokens; t += kDecisionTokens) {
-    DecisionTile<kDecisionTokens, kNodes>(x + t, w, size, logits + t * stride, stride);
+template <size_t kTokens>
+HWY_INLINE void DecisionRow(const Decisions& decisions, const float* const* x, size_t size, float* const* logits) {
+  size_t n = 0;
+  for (; n + kDecisionNodes <= decisions.nodes; n += kDecisionNodes) {
+    DecisionTile<kTokens, kDecisionNodes>(decisions, n, x, size, logits);
   }
-  for (; t < tokens; ++t) DecisionTile<1, kNodes>(x + t, w, size, logits + t * stride, stride);
+  for (; n + 3 <= decisions.nodes; n += 3) DecisionTile<kTokens, 3>(decisions, n, x, size, logits);
+  for (; n < decisions.nodes; ++n) DecisionTile<kTokens, 1>(decisions, n, x, size, logits);
 }
 
-// logits[t * stride + n] = w[n] . x[t] for all tokens and nodes.
-HWY_INLINE void DecisionProducts(const float* const* x, size_t tokens, const float* const* w, size_t nodes, size_t size,
-                                 float* logits, size_t stride) {
-  size_t n = 0;
-  for (; n + kDecisionNodes <= nodes; n += kDecisionNodes) {
-    DecisionColumn<kDecisionNodes>(x, tokens, w + n, size, logits + n, stride);
+// Of all tokens and nodes.
+HWY_INLINE void DecisionLogits(const Decisions& decisions, const float* const* x, size_t tokens, size_t size,
+                               float* const* logits) {
+  size_t t = 0;
+  for (; t + kDecisionTokens <= tokens; t += kDecisionTokens) {
+    DecisionRow<kDecisionTokens>(decisions, x + t, size, logits + t);
   }
-  for (; n < nodes; ++n) DecisionColumn<1>(x, tokens, w + n, size, logits + n, stride);
+  if (kDecisionTokens > 3 && tokens - t == 3) return DecisionRow<3>(decisions, x + t, size, logits + t);
+  if (kDecisionTokens > 2 && tokens - t == 2) return DecisionRow<2>(decisions, x + t, size, logits + t);
+  if (t < tokens) DecisionRow<1>(decisions, x + t, size, logits + t);
 }
 
 // A single logit, with the same bits.
-HWY_INLINE float DecisionProduct(const float* x, const float* w, size_t size) {
+HWY_INLINE float DecisionLogit(const float* x, const float* w, float bias, size_t size) {
   float logit;
-  DecisionTile<1, 1>(&x, &w, size, &logit, 1);
+  float* const target = &logit;
+  DecisionTile<1, 1>({&w, &bias, 1}, 0, &x, size, &target);
   return logit;
 }
 

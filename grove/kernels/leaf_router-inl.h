@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "grove/kernels/leaf_decisions-inl.h"
@@ -51,38 +52,40 @@ struct Reached {
   }
 };
 
-// The `most` first of those that it was offered.
+// The `most` first of those that it was offered; places has room for them.
 class BestReached {
  public:
-  void Start(size_t most) {
-    most_ = most;
-    size_ = 0;
-    if (best_.size() < most + 1) best_.resize(most + 1);
-  }
+  BestReached(Reached* places, size_t most) : best_(places), most_(most) {}
+
   HWY_INLINE void Offer(float log_p, size_t index) {
     const Reached next{log_p, static_cast<uint32_t>(index)};
-    if (size_ == most_ && !next.Before(best_[size_ - 1])) return;
-    size_t at = size_;
+    if (size_ == most_ && !next.Before(best_[most_ - 1])) return;
+    size_t at = size_ == most_ ? most_ - 1 : size_++;
     for (; at > 0 && next.Before(best_[at - 1]); --at) best_[at] = best_[at - 1];
     best_[at] = next;
-    size_ = std::min(size_ + 1, most_);
   }
   size_t size() const { return size_; }
   const Reached& operator[](size_t i) const { return best_[i]; }
 
  private:
-  size_t most_ = 0, size_ = 0;
-  std::vector<Reached> best_;
+  Reached* best_;
+  size_t most_, size_ = 0;
 };
 
-// Kept by each thread from call to call.
+// Kept by each thread from call to call. Arrays of a chunk of tokens.
 struct RouterScratch {
-  AlignedArray<float> top, logits, right, left;  // decisions: of a chunk of tokens, of one token
-  std::vector<const float*> x, rows;
-  std::vector<float> reached;  // log probabilities of the places of the top levels, breadth-first
-  std::vector<float> below;    // the same of one subtree
-  std::vector<uint32_t> roots;
-  BestReached nearest, found;
+  AlignedArray<float> top, top_right, top_left;  // [tokens, whole lines of the top levels' nodes]
+  AlignedArray<float> logits, right, left;       // of opened subtrees [roots, their nodes], or of a path
+  AlignedArray<float> reached;                   // log probabilities of the top levels' places, breadth-first
+  AlignedArray<Reached> found, nearest;          // [tokens, paths]; [paths]
+  std::vector<BestReached> best;                 // over `found`
+  std::vector<const float*> x, rows, rows_x, group_x;
+  std::vector<float*> targets;
+  std::vector<float> biases, below;
+  std::vector<uint64_t> opened;          // bit i: the i-th place below the top levels
+  std::vector<uint32_t> roots;           // places to be opened, token after token
+  std::vector<uint32_t> begins;          // of each token's in `roots`, one more at the end
+  std::vector<uint32_t> by_root, nexts;  // positions in `roots` sorted by root
 
   struct Subtree {
     float log_p;          // of reaching its root
@@ -96,11 +99,9 @@ struct RouterScratch {
   };
   std::vector<Subtree> heap;
 
-  // Room for so many decisions of one token.
+  // Room for so many decisions.
   void Grow(size_t decisions) {
-    const size_t padded = RoundUpToLine<float>(decisions);
-    if (logits.size() >= padded) return;
-    for (AlignedArray<float>* array : {&logits, &right, &left}) *array = AlignedArray<float>(padded);
+    for (AlignedArray<float>* array : {&logits, &right, &left}) AtLeast(*array, RoundUpToLine<float>(decisions));
   }
 };
 
@@ -120,18 +121,14 @@ class LeafRouter {
         top_(shape_.paths == shape_.leaves() ? shape_.depth : std::min(shape_.depth, kRouterTop)),
         scratch_(ThreadRouterScratch()) {}
 
-  // Tokens first ... first + count - 1 of x; a token's leaves and gates stand `stride` after those of the one before.
-  HWY_INLINE void Route(const PaddedInput& x, size_t first, size_t count, size_t stride, uint32_t* leaves,
-                        float* gates) {
-    const size_t decisions = (size_t{1} << top_) - 1, row = RoundUpToLine<float>(decisions);
-    if (shape_.paths > 1) TopLogits(x, first, count, row);
-    few_ = count <= kRouterFew;
-    for (size_t t = 0; t < count; ++t, leaves += stride, gates += stride) {
-      if (shape_.paths == 1) {
-        DecidedLeaf(x.row(first + t), leaves, gates);
-      } else {
-        Search(x.row(first + t), scratch_.top.data() + t * row, leaves, gates);
-      }
+  // A token's leaves and gates stand `stride` after those of the one before.
+  HWY_INLINE void Route(const PaddedInput& x, size_t tokens, size_t stride, uint32_t* leaves, float* gates) {
+    if (shape_.paths == 1) {
+      for (size_t t = 0; t < tokens; ++t) DecidedLeaf(x.row(t), leaves + t * stride, gates + t * stride);
+    } else {
+      Search(x, tokens, stride, leaves, gates);
+    }
+    for (size_t t = 0; t < tokens; ++t, gates += stride) {
       if (shape_.gates == Gates::kProbability) {
         for (size_t s = 0; s < shape_.paths; ++s) gates[s] = std::exp(gates[s]);
       } else {
@@ -142,25 +139,14 @@ class LeafRouter {
 
   // Of a node of this tree.
   HWY_INLINE float Logit(const float* x, size_t node) const {
-    return DecisionProduct(x, Row(node), router_.row()) + Bias(node);
+    return DecisionLogit(x, Row(node), Bias(node), router_.row());
   }
 
  private:
   const float* Row(size_t node) const { return router_.node(first_node_ + node); }
   float Bias(size_t node) const { return router_.bias(first_node_ + node); }
-
-  // scratch_.top [count, row] = logits of the top levels' nodes.
-  HWY_INLINE void TopLogits(const PaddedInput& x, size_t first, size_t count, size_t row) {
-    const size_t nodes = (size_t{1} << top_) - 1;
-    if (scratch_.top.size() < count * row) scratch_.top = AlignedArray<float>(count * row);
-    scratch_.x.clear(), scratch_.rows.clear();
-    for (size_t t = 0; t < count; ++t) scratch_.x.push_back(x.row(first + t));
-    for (size_t n = 0; n < nodes; ++n) scratch_.rows.push_back(Row(n));
-    DecisionProducts(scratch_.x.data(), count, scratch_.rows.data(), nodes, router_.row(), scratch_.top.data(), row);
-    for (size_t t = 0; t < count; ++t) {
-      for (size_t n = 0; n < nodes; ++n) scratch_.top[t * row + n] += Bias(n);
-    }
-  }
+  size_t TopNodes() const { return (size_t{1} << top_) - 1; }
+  size_t Places() const { return size_t{1} << top_; }  // below the top levels
 
   // This and Search() fill gates with log probabilities.
   HWY_INLINE void DecidedLeaf(const float* x, uint32_t* leaf, float* log_p) {
@@ -179,30 +165,66 @@ class LeafRouter {
     for (size_t level = 0; level < shape_.depth; ++level) *log_p += scratch_.right[level];
   }
 
-  HWY_INLINE void Search(const float* x, const float* top, uint32_t* leaves, float* log_p) {
-    const size_t inner = (size_t{1} << top_) - 1, reached = inner + 1;
-    scratch_.Grow(inner);
-    if (scratch_.reached.size() < inner + reached) scratch_.reached.resize(inner + reached);
-    LogTurns(top, shape_.decision_scale, RoundUpToLine<float>(inner), scratch_.right.data(), scratch_.left.data());
-    scratch_.reached[0] = 0.0f;
-    Spread(scratch_.right.data(), scratch_.left.data(), inner, scratch_.reached.data());
-    const float* places = scratch_.reached.data() + inner;
-    if (shape_.paths == shape_.leaves()) {
-      for (size_t leaf = 0; leaf < reached; ++leaf) leaves[leaf] = first_leaf_ + static_cast<uint32_t>(leaf);
-      std::copy_n(places, reached, log_p);
-      return;
+  HWY_INLINE void Search(const PaddedInput& x, size_t tokens, size_t stride, uint32_t* leaves, float* log_p) {
+    scratch_.x.clear();
+    for (size_t t = 0; t < tokens; ++t) scratch_.x.push_back(x.row(t));
+    TopLevels(tokens);
+    if (shape_.paths == shape_.leaves()) return AllLeaves(tokens, stride, leaves, log_p);
+    AtLeast(scratch_.found, tokens * shape_.paths);
+    scratch_.best.clear();
+    for (size_t t = 0; t < tokens; ++t) {
+      scratch_.best.emplace_back(scratch_.found.data() + t * shape_.paths, shape_.paths);
     }
-    scratch_.found.Start(shape_.paths);
     if (top_ == shape_.depth) {
-      for (size_t leaf = 0; leaf < reached; ++leaf) scratch_.found.Offer(places[leaf], leaf);
+      for (size_t t = 0; t < tokens; ++t) OfferAll(PlacesOf(t), Places(), scratch_.best[t]);
     } else if (shape_.depth - top_ <= kRouterBelow) {
-      BelowTop(x, places, reached);
+      BelowTop(tokens);
     } else {
-      BestFirst(x, places, reached);
+      for (size_t t = 0; t < tokens; ++t) BestFirst(t);
     }
-    for (size_t s = 0; s < shape_.paths; ++s) {
-      leaves[s] = first_leaf_ + scratch_.found[s].index;
-      log_p[s] = scratch_.found[s].log_p;
+    for (size_t t = 0; t < tokens; ++t) {
+      for (size_t s = 0; s < shape_.paths; ++s) {
+        leaves[t * stride + s] = first_leaf_ + scratch_.best[t][s].index;
+        log_p[t * stride + s] = scratch_.best[t][s].log_p;
+      }
+    }
+  }
+
+  void AllLeaves(size_t tokens, size_t stride, uint32_t* leaves, float* log_p) const {
+    for (size_t t = 0; t < tokens; ++t) {
+      for (size_t leaf = 0; leaf < shape_.leaves(); ++leaf) {
+        leaves[t * stride + leaf] = first_leaf_ + static_cast<uint32_t>(leaf);
+        log_p[t * stride + leaf] = PlacesOf(t)[leaf];
+      }
+    }
+  }
+
+  HWY_INLINE static void OfferAll(const float* log_p, size_t count, BestReached& best) {
+    for (size_t i = 0; i < count; ++i) best.Offer(log_p[i], i);
+  }
+
+  // Log probabilities of a token's places below the top levels.
+  const float* PlacesOf(size_t token) const {
+    return scratch_.reached.data() + token * (TopNodes() + Places()) + TopNodes();
+  }
+
+  HWY_INLINE void TopLevels(size_t tokens) {
+    const size_t nodes = TopNodes(), row = RoundUpToLine<float>(nodes);
+    for (AlignedArray<float>* array : {&scratch_.top, &scratch_.top_right, &scratch_.top_left}) {
+      AtLeast(*array, tokens * row);
+    }
+    AtLeast(scratch_.reached, tokens * (nodes + Places()));
+    scratch_.rows.clear(), scratch_.biases.clear(), scratch_.targets.clear();
+    for (size_t n = 0; n < nodes; ++n) scratch_.rows.push_back(Row(n)), scratch_.biases.push_back(Bias(n));
+    for (size_t t = 0; t < tokens; ++t) scratch_.targets.push_back(scratch_.top.data() + t * row);
+    DecisionLogits({scratch_.rows.data(), scratch_.biases.data(), nodes}, scratch_.x.data(), tokens, router_.row(),
+                   scratch_.targets.data());
+    LogTurns(scratch_.top.data(), shape_.decision_scale, tokens * row, scratch_.top_right.data(),
+             scratch_.top_left.data());
+    for (size_t t = 0; t < tokens; ++t) {
+      float* reached = scratch_.reached.data() + t * (nodes + Places());
+      reached[0] = 0.0f;
+      Spread(scratch_.top_right.data() + t * row, scratch_.top_left.data() + t * row, nodes, reached);
     }
   }
 
@@ -214,88 +236,139 @@ class LeafRouter {
     }
   }
 
-  HWY_INLINE void BelowTop(const float* x, const float* places, size_t count) {
-    const size_t first = std::min(shape_.paths, count);
-    scratch_.nearest.Start(first);
-    for (size_t i = 0; i < count; ++i) scratch_.nearest.Offer(places[i], i);
-    static_assert(kRouterTop <= 6);
-    uint64_t opened = 0;
-    scratch_.roots.clear();
-    for (size_t i = 0; i < first; ++i) {
-      scratch_.roots.push_back(scratch_.nearest[i].index);
-      opened |= uint64_t{1} << scratch_.nearest[i].index;
+  HWY_INLINE void BelowTop(size_t tokens) {
+    static_assert(kRouterTop <= 6, "a bit for each place");
+    const size_t first = std::min(shape_.paths, Places());
+    AtLeast(scratch_.nearest, first);
+    scratch_.opened.assign(tokens, 0);
+    StartRoots();
+    for (size_t t = 0; t < tokens; ++t) {
+      BestReached nearest(scratch_.nearest.data(), first);
+      OfferAll(PlacesOf(t), Places(), nearest);
+      for (size_t i = 0; i < first; ++i) {
+        scratch_.roots.push_back(nearest[i].index);
+        scratch_.opened[t] |= uint64_t{1} << nearest[i].index;
+      }
+      scratch_.begins.push_back(static_cast<uint32_t>(scratch_.roots.size()));
     }
-    Open(x, places);
-    const float least = scratch_.found[shape_.paths - 1].log_p;
-    scratch_.roots.clear();
-    for (size_t i = 0; i < count; ++i) {
-      if (places[i] >= least && (opened >> i & 1) == 0) scratch_.roots.push_back(static_cast<uint32_t>(i));
+    Open(tokens);
+    StartRoots();
+    for (size_t t = 0; t < tokens; ++t) {
+      const float least = scratch_.best[t][shape_.paths - 1].log_p;
+      const float* places = PlacesOf(t);
+      for (size_t i = 0; i < Places(); ++i) {
+        const bool wanted = places[i] >= least && (scratch_.opened[t] >> i & 1) == 0;
+        if (wanted) scratch_.roots.push_back(static_cast<uint32_t>(i));
+      }
+      scratch_.begins.push_back(static_cast<uint32_t>(scratch_.roots.size()));
     }
-    if (!scratch_.roots.empty()) Open(x, places);
+    Open(tokens);
   }
 
-  // Offers the leaves below scratch_.roots, places of the level below the top ones.
-  HWY_INLINE void Open(const float* x, const float* places) {
+  void StartRoots() {
+    scratch_.roots.clear();
+    scratch_.begins.assign(1, 0);
+  }
+
+  // Offers each token the leaves below its scratch_.roots.
+  HWY_INLINE void Open(size_t tokens) {
     const size_t levels = shape_.depth - top_, inner = (size_t{1} << levels) - 1;
     const size_t nodes = scratch_.roots.size() * inner;
+    if (nodes == 0) return;
     scratch_.Grow(nodes);
-    scratch_.rows.clear();
-    for (const size_t root : scratch_.roots) {
-      for (size_t n = 0; n < inner; ++n) scratch_.rows.push_back(Row(NodeBelow(root, n)));
-    }
-    if (few_) {
-      for (const float* row : scratch_.rows) PrefetchDecision(row, router_.row());
-    }
-    DecisionProducts(&x, 1, scratch_.rows.data(), nodes, router_.row(), scratch_.logits.data(), nodes);
-    float* logits = scratch_.logits.data();
-    for (const size_t root : scratch_.roots) {
-      for (size_t n = 0; n < inner; ++n) *logits++ += Bias(NodeBelow(root, n));
-    }
+    OpenedLogits(tokens, levels);
     LogTurns(scratch_.logits.data(), shape_.decision_scale, RoundUpToLine<float>(nodes), scratch_.right.data(),
              scratch_.left.data());
-    if (scratch_.below.size() < 2 * inner + 1) scratch_.below.resize(2 * inner + 1);
-    for (size_t r = 0; r < scratch_.roots.size(); ++r) {
-      const size_t root = scratch_.roots[r];
-      scratch_.below[0] = places[root];
-      Spread(scratch_.right.data() + r * inner, scratch_.left.data() + r * inner, inner, scratch_.below.data());
-      for (size_t leaf = 0; leaf <= inner; ++leaf) {
-        scratch_.found.Offer(scratch_.below[inner + leaf], (root << levels) + leaf);
+    scratch_.below.resize(2 * inner + 1);
+    for (size_t t = 0; t < tokens; ++t) {
+      for (size_t r = scratch_.begins[t]; r < scratch_.begins[t + 1]; ++r) {
+        const size_t root = scratch_.roots[r];
+        scratch_.below[0] = PlacesOf(t)[root];
+        Spread(scratch_.right.data() + r * inner, scratch_.left.data() + r * inner, inner, scratch_.below.data());
+        for (size_t leaf = 0; leaf <= inner; ++leaf) {
+          scratch_.best[t].Offer(scratch_.below[inner + leaf], (root << levels) + leaf);
+        }
       }
     }
   }
 
-  // Node n, breadth-first, of the subtree whose root is the `root`-th place below the top levels.
-  size_t NodeBelow(size_t root, size_t n) const {
-    size_t level = 0;
-    while (n + 1 >= size_t{2} << level) ++level;
-    return (size_t{1} << (top_ + level)) - 1 + (root << level) + (n + 1 - (size_t{1} << level));
+  // scratch_.logits [roots, inner nodes]: tokens that open the same subtree share its rows.
+  HWY_INLINE void OpenedLogits(size_t tokens, size_t levels) {
+    const size_t inner = (size_t{1} << levels) - 1;
+    SortByRoot();
+    scratch_.targets.clear(), scratch_.group_x.clear();
+    for (size_t t = 0; t < tokens; ++t) {
+      scratch_.group_x.insert(scratch_.group_x.end(), scratch_.begins[t + 1] - scratch_.begins[t], scratch_.x[t]);
+    }
+    if (tokens <= kRouterFew) {
+      for (const uint32_t root : scratch_.roots) PrefetchSubtree(root, levels);
+    }
+    std::vector<const float*>& x = scratch_.rows_x;
+    for (size_t begin = 0, end = 0; begin < scratch_.by_root.size(); begin = end) {
+      const size_t root = scratch_.roots[scratch_.by_root[begin]];
+      x.clear(), scratch_.targets.clear();
+      for (; end < scratch_.by_root.size() && scratch_.roots[scratch_.by_root[end]] == root; ++end) {
+        x.push_back(scratch_.group_x[scratch_.by_root[end]]);
+        scratch_.targets.push_back(scratch_.logits.data() + scratch_.by_root[end] * inner);
+      }
+      RowsBelow(root, levels);
+      DecisionLogits({scratch_.rows.data(), scratch_.biases.data(), inner}, x.data(), x.size(), router_.row(),
+                     scratch_.targets.data());
+    }
   }
 
-  HWY_INLINE void BestFirst(const float* x, const float* places, size_t count) {
+  void SortByRoot() {
+    scratch_.nexts.assign(Places() + 1, 0);
+    for (const uint32_t root : scratch_.roots) ++scratch_.nexts[root + 1];
+    std::partial_sum(scratch_.nexts.begin(), scratch_.nexts.end(), scratch_.nexts.begin());
+    scratch_.by_root.resize(scratch_.roots.size());
+    for (size_t r = 0; r < scratch_.roots.size(); ++r) {
+      scratch_.by_root[scratch_.nexts[scratch_.roots[r]]++] = static_cast<uint32_t>(r);
+    }
+  }
+
+  // Calls body(node) for the nodes, breadth-first, of the subtree whose root is the `root`-th place.
+  template <class Body>
+  void ForEachBelow(size_t root, size_t levels, const Body& body) const {
+    for (size_t level = 0; level < levels; ++level) {
+      const size_t first = (size_t{1} << (top_ + level)) - 1 + (root << level);
+      for (size_t n = first; n < first + (size_t{1} << level); ++n) body(n);
+    }
+  }
+  void RowsBelow(size_t root, size_t levels) {
+    scratch_.rows.clear(), scratch_.biases.clear();
+    ForEachBelow(root, levels, [&](size_t n) { scratch_.rows.push_back(Row(n)), scratch_.biases.push_back(Bias(n)); });
+  }
+  void PrefetchSubtree(size_t root, size_t levels) const {
+    ForEachBelow(root, levels, [&](size_t n) { PrefetchDecision(Row(n), router_.row()); });
+  }
+
+  HWY_INLINE void BestFirst(size_t token) {
     std::vector<RouterScratch::Subtree>& heap = scratch_.heap;
+    BestReached& best = scratch_.best[token];
     heap.clear();
-    const auto below = static_cast<uint32_t>(shape_.leaves() / count);
-    for (size_t i = 0; i < count; ++i) {
+    const auto below = static_cast<uint32_t>(shape_.leaves() / Places());
+    for (size_t i = 0; i < Places(); ++i) {
       const auto at = static_cast<uint32_t>(i);
-      heap.push_back({places[i], static_cast<uint32_t>(count - 1) + at, at * below, below});
+      heap.push_back({PlacesOf(token)[i], static_cast<uint32_t>(TopNodes()) + at, at * below, below});
     }
     std::make_heap(heap.begin(), heap.end());
     scratch_.Grow(1);
-    while (scratch_.found.size() < shape_.paths) {
+    while (best.size() < shape_.paths) {
       std::pop_heap(heap.begin(), heap.end());
-      const RouterScratch::Subtree best = heap.back();
+      const RouterScratch::Subtree subtree = heap.back();
       heap.pop_back();
-      if (best.leaves == 1) {
-        scratch_.found.Offer(best.log_p, best.first_leaf);
+      if (subtree.leaves == 1) {
+        best.Offer(subtree.log_p, subtree.first_leaf);
         continue;
       }
-      scratch_.logits[0] = Logit(x, best.node);
+      scratch_.logits[0] = Logit(scratch_.x[token], subtree.node);
       LogTurns(scratch_.logits.data(), shape_.decision_scale, RoundUpToLine<float>(1), scratch_.right.data(),
                scratch_.left.data());
-      const uint32_t half = best.leaves / 2;
-      heap.push_back({best.log_p + scratch_.left[0], 2 * best.node + 1, best.first_leaf, half});
+      const uint32_t half = subtree.leaves / 2;
+      heap.push_back({subtree.log_p + scratch_.left[0], 2 * subtree.node + 1, subtree.first_leaf, half});
       std::push_heap(heap.begin(), heap.end());
-      heap.push_back({best.log_p + scratch_.right[0], 2 * best.node + 2, best.first_leaf + half, half});
+      heap.push_back({subtree.log_p + scratch_.right[0], 2 * subtree.node + 2, subtree.first_leaf + half, half});
       std::push_heap(heap.begin(), heap.end());
     }
   }
@@ -317,7 +390,6 @@ class LeafRouter {
   const size_t first_node_;
   const uint32_t first_leaf_;
   const size_t top_;  // levels that are computed whole
-  bool few_ = false;
   RouterScratch& scratch_;
 };
 
@@ -330,7 +402,7 @@ inline void RouteLeavesSimd(const PackedLeafRouter& router, const float* x, size
     for (size_t tree = 0; tree < shape.trees; ++tree) {
       const size_t at = (begin * shape.trees + tree) * shape.paths;
       LeafRouter(router, tree)
-          .Route(input, 0, end - begin, shape.leaves_per_token(), choices.chosen + at, choices.gates + at);
+          .Route(input, end - begin, shape.leaves_per_token(), choices.chosen + at, choices.gates + at);
     }
   });
 }

@@ -57,7 +57,8 @@ class LeafPass {
   HWY_INLINE void Run(uint32_t leaf, std::span<const size_t> positions, const LeafTreeGradients& gradients) {
     Gather(positions);
     hidden_ = AlignedArray<float>(positions.size() * weights_.experts().hidden_row());
-    ExpertHidden(weights_.experts(), leaf, x_rows_, hidden_.data());
+    const NothingAhead nothing;
+    ExpertHidden(weights_.experts(), leaf, x_rows_, hidden_.data(), nothing);
     HiddenGradients(leaf);
     for (size_t r = 0; r < positions.size(); ++r) ActivationBackward(leaf, positions[r], r);
     WeightGradients(leaf, positions, gradients);
