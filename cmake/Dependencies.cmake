@@ -19,6 +19,10 @@ function(grove_find_library target header library)
   target_link_libraries(${target} INTERFACE ${${target}_LIBRARY})
 endfunction()
 grove_find_library(grove_hwy hwy/highway.h hwy)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+  # Kernels keep tiles of vectors in arrays, which vectors of unknown length (SVE) cannot be: NEON is compiled.
+  target_compile_definitions(grove_hwy INTERFACE "HWY_DISABLED_TARGETS=(HWY_SVE|HWY_SVE2|HWY_SVE_256|HWY_SVE2_128)")
+endif()
 grove_find_library(grove_utf8proc utf8proc.h utf8proc)
 grove_find_library(grove_zstd zstd.h zstd)
 

@@ -136,6 +136,30 @@ class Results(program.ProgramTest):
         self.assertEqual([layer["active_neurons"] for layer in mixtures], [128, 128])
         self.assertEqual(len(layers) - len(mixtures), sum(layer["dense"] for layer in layers))
 
+    def test_bench_of_a_models_layer(self):
+        text = self.folder / "text.txt"
+        text.write_text("Paris is the capital of France. London is the capital of England.\n" * 9)
+        bench = ("bench", "layer", "--model", self.model, "--text", text, "--tokens", "1,9", "--seconds", "0.001")
+        result = self.succeed_json(*bench, "--layer", "0")
+        visits = result["model"]["visits"]
+        self.assertEqual((result["width"], visits["paths"], visits["per_token"]), (tiny_model.WIDTH, 4, 1))
+        self.assertGreaterEqual(visits["most_visited"], 0.25)
+        self.assertLessEqual(visits["entropy_bits"], 2)
+        self.assertEqual([layer["layer"] for layer in result["layers"] if not layer["dense"]],
+                         ["neuron trees 2x2", "same shape, random weights"])
+        self.assertIn("the most visited path", self.succeed(*bench))
+        self.refuse(*bench, "--layer", "2", code=1, names=["layers 0 to 1"])
+        self.refuse(*bench[:-4], "--tokens", "4096", code=1, names=["give more text"])
+        self.refuse("bench", "layer", "--model", self.model, code=2, names=["--text"])
+        self.refuse(*bench, "--depth", "3", code=2, names=["--depth"])
+
+    def test_bench_of_one_shape(self):
+        layers = self.succeed_json("bench", "layer", "--trees", "2", "--depth", "3", "--width", "16", "--tokens", "1",
+                                   "--seconds", "0.001")["layers"]
+        self.assertEqual(layers[-1]["layer"], "neuron trees 2x3")
+        self.assertEqual({layer["stored_neurons"] for layer in layers if layer["rival"]}, {64})
+        self.refuse("bench", "layer", "--trees", "2", code=2, names=["--depth"])
+
     def test_results_do_not_depend_on_threads(self):
         texts = ["Paris is the [MASK] of France.", "[MASK]"]
         one = self.succeed("fill-mask", "--model", self.model, "--json", "--threads", "1", *texts)

@@ -31,10 +31,18 @@ TEST(TimeInterleaved, SlowContenderIsMeasuredSlow) {
 }
 
 TEST(RandomWeights, HaveTheVarianceAsked) {
-  const std::vector<float> w = RandomWeights(100000, 4, 1);
-  double square = 0;
-  for (const float v : w) square += double{v} * v;
+  const AlignedArray<float> w = RandomWeights(100000, 4, 1);
+  double sum = 0, square = 0;
+  for (const float v : w.span()) sum += v, square += double{v} * v;
+  EXPECT_NEAR(sum / static_cast<double>(w.size()), 0, 0.005);
   EXPECT_NEAR(square / static_cast<double>(w.size()), 0.25, 0.005);
+}
+
+// Few are drawn by one thread, many by all.
+TEST(RandomWeights, DependOnTheSeedAlone) {
+  const AlignedArray<float> few = RandomWeights(1000, 4, 1), many = RandomWeights(size_t{3} << 20, 4, 1);
+  EXPECT_TRUE(std::equal(few.span().begin(), few.span().end(), many.data()));
+  EXPECT_NE(few[0], RandomWeights(1, 4, 2)[0]);
 }
 
 // Rows that are no dense layer: of those there are as many as libraries are installed.
@@ -92,6 +100,24 @@ TEST(BenchLayers, ShowsTheKindsAskedFor) {
   };
   EXPECT_EQ(rows({}), 4u);
   EXPECT_EQ(rows({"moe"}), 2u);
+}
+
+// One large tree beside dense layers of four times the width, as GPT-3's size is measured.
+TEST(BenchLayers, TakesATreeOfAnyShape) {
+  const LayerBenchReport report = BenchLayers({.width = 48,
+                                               .precision = Quantization::kBf16,
+                                               .kinds = {},
+                                               .shape = TreesAndDepth{.trees = 2, .depth = 9},
+                                               .token_counts = {1, 20},
+                                               .seconds = 0.001},
+                                              [](double, const std::string&) {});
+  EXPECT_EQ(report.full, 192u);
+  ASSERT_EQ(Conditional(report), 1u);
+  EXPECT_EQ(report.rows.back().name, "neuron trees 2x9");
+  for (const LayerBenchRow& row : report.rows) {
+    EXPECT_LT(row.error, row.tolerance) << row.name;
+    EXPECT_EQ(row.rival, row.dense && row.stored == 192) << row.name;
+  }
 }
 
 }  // namespace

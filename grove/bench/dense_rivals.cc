@@ -39,7 +39,8 @@ class OneDnnThreads {
 // One layer for one number of tokens: a chain of primitives and their arguments.
 class OneDnnLayer {
  public:
-  OneDnnLayer(const DenseWeights& weights, std::optional<Quantization> precision, size_t tokens)
+  OneDnnLayer(const DenseWeights& weights, std::optional<Quantization> precision, const DenseRange& range,
+              size_t tokens)
       : engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
     const bool int8 = precision == Quantization::kInt8;
     const auto type = !precision ? memory::data_type::f32 : int8 ? memory::data_type::s8 : memory::data_type::bf16;
@@ -51,14 +52,14 @@ class OneDnnLayer {
     if (precision) {
       source = memory(Rows(n, width, type), engine_);
       dnnl::primitive_attr attributes;
-      if (int8) attributes.set_output_scales(0, {127.0f / kLargestInput});
+      if (int8) attributes.set_output_scales(0, {127.0f / range.input});
       Add(dnnl::reorder({engine_, x_.get_desc(), engine_, source.get_desc(), attributes}),
           {{DNNL_ARG_FROM, x_}, {DNNL_ARG_TO, source}});
     }
     const memory hidden(Rows(n, neurons, type), engine_);
-    AddProduct(weights.in.data(), weights.bias.data(), kLargestInput / 127, int8 ? kLargestHidden / 127 : 0, source,
+    AddProduct(weights.in.data(), weights.bias.data(), range.input / 127, int8 ? range.hidden / 127 : 0, source,
                hidden);
-    AddProduct(weights.out.data(), nullptr, kLargestHidden / 127, 0, hidden, y_);
+    AddProduct(weights.out.data(), nullptr, range.hidden / 127, 0, hidden, y_);
   }
 
   void Run(const float* x, float* y) {
@@ -69,9 +70,6 @@ class OneDnnLayer {
   }
 
  private:
-  static constexpr float kLargestInput = 1.7320509f;  // the bench's x is uniform within it
-  static constexpr float kLargestHidden = 5.5f;       // of the bench's logits; a few beyond are cut off
-
   static memory::desc Rows(memory::dim rows, memory::dim columns, memory::data_type type) {
     return {{rows, columns}, type, memory::format_tag::ab};
   }
@@ -125,8 +123,8 @@ class OneDnnLayer {
 
 class OneDnnContender : public LayerContender {
  public:
-  OneDnnContender(size_t width, size_t neurons, std::optional<Quantization> precision)
-      : weights_(width, neurons), precision_(precision) {
+  OneDnnContender(size_t width, size_t neurons, std::optional<Quantization> precision, const DenseRange& range)
+      : weights_(width, neurons), precision_(precision), range_(range) {
     name = "dense " + std::to_string(neurons) + ", oneDNN";
     dense = true;
     stored = active = neurons;
@@ -140,15 +138,22 @@ class OneDnnContender : public LayerContender {
     for (size_t first = 0; first < tokens; first += kBlock) {
       const size_t count = std::min(kBlock, tokens - first);
       auto at = layers_.find(count);
-      if (at == layers_.end()) at = layers_.try_emplace(count, weights_, precision_, count).first;
+      if (at == layers_.end()) {
+        if (layers_.size() == kMostLayers) layers_.clear();
+        at = layers_.try_emplace(count, weights_, precision_, range_, count).first;
+      }
       at->second.Run(x + first * weights_.width, y + first * weights_.width);
     }
   }
   void Reference(const float* x, size_t tokens, float* y) const override { weights_.Reference(x, tokens, y); }
 
  private:
+  // A batch is timed at a time: whole blocks and a rest. Each has a packed copy of the weights.
+  static constexpr size_t kMostLayers = 2;
+
   DenseWeights weights_;
   std::optional<Quantization> precision_;
+  DenseRange range_;
   mutable std::map<size_t, OneDnnLayer> layers_;  // by tokens; made in the round that warms up
 };
 
@@ -204,7 +209,7 @@ class OpenBlasContender : public LayerContender {
   static constexpr int kRowMajor = 101, kPlain = 111, kTransposed = 112;
 
   // to [count, out] = from [count, in] W^T, W [out, in]
-  void Multiply(const float* from, size_t count, const std::vector<float>& w, size_t in, size_t out, float* to) const {
+  void Multiply(const float* from, size_t count, const AlignedArray<float>& w, size_t in, size_t out, float* to) const {
     const int n = static_cast<int>(count), k = static_cast<int>(in), m = static_cast<int>(out);
     if (count == 1) return blas_.gemv(kRowMajor, kPlain, m, k, 1.0f, w.data(), k, from, 1, 0.0f, to, 1);
     blas_.gemm(kRowMajor, kPlain, kTransposed, n, m, k, 1.0f, from, k, w.data(), k, 0.0f, to, m);
@@ -217,9 +222,9 @@ class OpenBlasContender : public LayerContender {
 
 }  // namespace
 
-std::unique_ptr<LayerContender> MakeOneDnnContender(size_t width, size_t neurons,
-                                                    std::optional<Quantization> precision) {
-  return std::make_unique<OneDnnContender>(width, neurons, precision);
+std::unique_ptr<LayerContender> MakeOneDnnContender(size_t width, size_t neurons, std::optional<Quantization> precision,
+                                                    const DenseRange& range) {
+  return std::make_unique<OneDnnContender>(width, neurons, precision, range);
 }
 
 std::unique_ptr<LayerContender> MakeOpenBlasContender(size_t width, size_t neurons) {

@@ -18,9 +18,15 @@
 
 namespace grove::bench {
 
+// What int8 has static scales for: the largest input, and a hidden value that few exceed (they are cut off).
+struct DenseRange {
+  float input = 1.7320509f;  // random input is uniform within it
+  float hidden = 5.5f;       // of its logits, which have variance 1
+};
+
 // No value for `precision` means fp32.
-std::unique_ptr<LayerContender> MakeOneDnnContender(size_t width, size_t neurons,
-                                                    std::optional<Quantization> precision);
+std::unique_ptr<LayerContender> MakeOneDnnContender(size_t width, size_t neurons, std::optional<Quantization> precision,
+                                                    const DenseRange& range = {});
 
 // Null where OpenBLAS is not installed.
 std::unique_ptr<LayerContender> MakeOpenBlasContender(size_t width, size_t neurons);

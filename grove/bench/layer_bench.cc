@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <memory>
 #include <utility>
 
 #include "grove/bench/dense_rivals.h"
@@ -14,7 +15,9 @@
 namespace grove::bench {
 namespace {
 
-using Layers = std::vector<std::unique_ptr<LayerContender>>;
+// What makes a layer, or null where a library is missing.
+using Maker = std::function<std::shared_ptr<LayerContender>()>;
+using Makers = std::vector<Maker>;
 
 using Bits = std::optional<Quantization>;
 
@@ -23,99 +26,117 @@ std::unique_ptr<LayerContender> MakeTree(const NeuronTreeShape& shape, Bits prec
 }
 
 // The conditional layers: 128 active neurons of about 4096, and the published 1x11.
-Layers MakeNeuronTrees(size_t width, Bits precision, bool all) {
+Makers NeuronTrees(size_t width, Bits precision, bool all) {
   const NeuronTreeShape one{.width = width, .trees = 1, .depth = 11}, many{.width = width, .trees = 16, .depth = 7};
-  Layers layers;
-  layers.push_back(MakeTree(one, precision));
-  layers.push_back(MakeTree(many, precision));
-  if (!all) return layers;
   NeuronTreeShape two_sided = many;
   two_sided.two_sided = true;
-  layers.push_back(MakeTree(two_sided, precision));
-  if (precision) return layers;
-  layers.push_back(MakeRandomlyRoutedContender(many));
-  return layers;
+  Makers makers = {[=] { return MakeTree(one, precision); }, [=] { return MakeTree(many, precision); }};
+  if (all) makers.emplace_back([=] { return MakeTree(two_sided, precision); });
+  if (all && !precision) makers.emplace_back([=] { return MakeRandomlyRoutedContender(many); });
+  return makers;
 }
 
-Layers MakeLeafTrees(size_t width, Bits precision, bool all) {
-  const auto shape = [&](size_t depth, size_t leaf_width, size_t paths) {
-    return LeafTreeShape{
+Makers LeafTrees(size_t width, Bits precision, bool all) {
+  const auto make = [=](size_t depth, size_t leaf_width, size_t paths, size_t trees) -> Maker {
+    const LeafTreeShape shape{
         .in_width = width, .leaf_width = leaf_width, .out_width = width, .depth = depth, .paths = paths};
+    return [=] {
+      return precision ? MakeQuantizedLeafTreeContender(shape, *precision) : MakeLeafTreeContender(shape, trees);
+    };
   };
-  const auto make = [&](const LeafTreeShape& leaves) {
-    return precision ? MakeQuantizedLeafTreeContender(leaves, *precision) : MakeLeafTreeContender(leaves, 1);
-  };
-  Layers layers;
-  layers.push_back(make(shape(5, 128, 1)));
-  layers.push_back(make(shape(7, 32, 4)));
-  if (!all || precision) return layers;
-  layers.push_back(MakeLeafTreeContender(shape(5, 32, 1), 4));
-  layers.push_back(MakeLeafTreeContender(shape(6, 16, 2), 4));
-  return layers;
+  Makers makers = {make(5, 128, 1, 1), make(7, 32, 4, 1)};
+  if (!all || precision) return makers;
+  makers.push_back(make(5, 32, 1, 4));
+  makers.push_back(make(6, 16, 2, 4));
+  return makers;
 }
 
-Layers MakeMixtures(size_t width, const ThreadPool& pool) {
-  const auto shape = [&](size_t experts, size_t expert_width, size_t per_token) {
+Makers Mixtures(size_t width, const ThreadPool& pool) {
+  const auto make = [width, &pool](size_t experts, size_t expert_width, size_t per_token) -> Maker {
     const ExpertsShape nets{.experts = experts, .in_width = width, .hidden_width = expert_width, .out_width = width};
-    return MixtureShape{.experts = nets, .per_token = per_token};
+    return [=, &pool] { return MakeMixtureContender({.experts = nets, .per_token = per_token}, pool); };
   };
-  Layers layers;
-  layers.push_back(MakeMixtureContender(shape(32, 128, 1), pool));
-  layers.push_back(MakeMixtureContender(shape(128, 32, 4), pool));
-  return layers;
+  return {make(32, 128, 1), make(128, 32, 4)};
 }
 
-Layers MakeProductKeys(size_t width, const ThreadPool& pool) {
-  Layers layers;
-  layers.push_back(
-      MakeProductKeyContender({.width = width, .heads = 8, .sub_keys = 64, .key_width = 64, .per_head = 16}, pool));
-  return layers;
+Makers ProductKeys(size_t width, const ThreadPool& pool) {
+  const ProductKeyShape shape{.width = width, .heads = 8, .sub_keys = 64, .key_width = 64, .per_head = 16};
+  return {[=, &pool] { return MakeProductKeyContender(shape, pool); }};
 }
 
 // The best that there is: every library, and our own.
-Layers MakeDense(size_t width, size_t neurons, Bits precision, const ThreadPool& pool) {
-  Layers layers;
-  const auto add = [&](std::unique_ptr<LayerContender> layer) {
-    if (layer) layers.push_back(std::move(layer));
-  };
-  add(MakeOneDnnContender(width, neurons, precision));
-  if (!precision) add(MakeOpenBlasContender(width, neurons));
+Makers Dense(size_t width, size_t neurons, Bits precision, const DenseRange& range, const ThreadPool& pool) {
+  Makers makers = {[=] { return MakeOneDnnContender(width, neurons, precision, range); }};
+  if (!precision) makers.emplace_back([=] { return MakeOpenBlasContender(width, neurons); });
   const Precision own = !precision                          ? Precision::kFp32
                         : *precision == Quantization::kBf16 ? Precision::kBf16
                                                             : Precision::kInt8;
-  if (Supports(own)) add(MakeDenseContender(width, neurons, own, pool));
-  return layers;
+  if (Supports(own)) makers.emplace_back([=, &pool] { return MakeDenseContender(width, neurons, own, pool); });
+  return makers;
 }
 
-Layers MakeLayers(const LayerBenchOptions& options, const ThreadPool& pool) {
+Makers Trees(const LayerBenchOptions& options, const ThreadPool& pool) {
   const size_t width = options.width;
   const Bits precision = options.precision;
-  Layers layers;
-  const auto add = [&](Layers more) { std::move(more.begin(), more.end(), std::back_inserter(layers)); };
-  for (const size_t neurons : {3072, 4096, 128, 16}) add(MakeDense(width, neurons, precision, pool));
+  if (options.model_layer) {
+    return {[&] { return options.model_layer->trained; }, [&] { return options.model_layer->untrained; }};
+  }
+  if (options.shape) {
+    const NeuronTreeShape shape{.width = width, .trees = options.shape->trees, .depth = options.shape->depth};
+    return {[=] { return MakeTree(shape, precision); }};
+  }
+  Makers makers;
+  const auto add = [&](Makers more) { std::move(more.begin(), more.end(), std::back_inserter(makers)); };
   if (options.kinds.empty()) {
-    add(MakeNeuronTrees(width, precision, /*all=*/false));
-    add(MakeLeafTrees(width, precision, /*all=*/false));
+    add(NeuronTrees(width, precision, /*all=*/false));
+    add(LeafTrees(width, precision, /*all=*/false));
   }
   const auto wanted = [&](const char* kind) {
     return std::find(options.kinds.begin(), options.kinds.end(), kind) != options.kinds.end();
   };
-  if (wanted("neuron_tree")) add(MakeNeuronTrees(width, precision, /*all=*/true));
-  if (wanted("leaf_tree")) add(MakeLeafTrees(width, precision, /*all=*/true));
-  if (wanted("moe") && !precision) add(MakeMixtures(width, pool));
-  if (wanted("product_key") && !precision) add(MakeProductKeys(width, pool));
-  return layers;
+  if (wanted("neuron_tree")) add(NeuronTrees(width, precision, /*all=*/true));
+  if (wanted("leaf_tree")) add(LeafTrees(width, precision, /*all=*/true));
+  if (wanted("moe") && !precision) add(Mixtures(width, pool));
+  if (wanted("product_key") && !precision) add(ProductKeys(width, pool));
+  return makers;
+}
+
+// Dense layers beside the trees: those that trees replace, and those as narrow as what trees compute.
+struct DenseSizes {
+  std::vector<size_t> rivals = {3072, 4096}, narrow = {128, 16};
+  size_t full = 4096;
+};
+
+DenseSizes DenseSizesOf(const LayerBenchOptions& options) {
+  const auto whole = [](size_t neurons) { return (neurons + 15) / 16 * 16; };  // misaligned sizes are slow
+  if (options.model_layer) {
+    const LayerContender& layer = *options.model_layer->trained;
+    return {.rivals = {whole(layer.stored)}, .narrow = {whole(layer.active)}, .full = whole(layer.stored)};
+  }
+  if (!options.shape) return {};
+  const size_t full = 4 * options.width;
+  return {.rivals = {full}, .narrow = {whole(options.shape->trees * (options.shape->depth + 1))}, .full = full};
+}
+
+// Hidden values have the spread of x: weights on the way in have variance 1 / width.
+DenseRange RangeOf(const AlignedArray<float>& x) {
+  float largest = 0;
+  double squares = 0;
+  for (const float v : x.span()) largest = std::max(largest, std::abs(v)), squares += double{v} * v;
+  return {.input = largest, .hidden = static_cast<float>(5.5 * std::sqrt(squares / static_cast<double>(x.size())))};
 }
 
 // Tokens spread over the whole batch, each computed by the reference and compared.
 double Verify(const LayerContender& layer, const LayerBenchOptions& options, const AlignedArray<float>& x,
               ThreadPool& pool) {
+  constexpr double kProducts = 4e9;  // of the reference, a few seconds
   const size_t width = options.width, tokens = x.size() / width;
   AlignedArray<float> y(x.size());
   std::vector<float> expected(width);
   layer.Forward(x.data(), tokens, y.data(), pool);
   double difference = 0, largest = 0;
-  const size_t checked = std::min(options.checked_tokens, tokens);
+  const double fitting = kProducts / static_cast<double>(2 * width * layer.active);
+  const size_t checked = std::min({options.checked_tokens, tokens, static_cast<size_t>(std::max(fitting, 2.0))});
   for (size_t i = 0; i < checked; ++i) {
     const size_t t = i * tokens / checked;
     layer.Reference(x.data() + t * width, 1, expected.data());
@@ -128,11 +149,13 @@ double Verify(const LayerContender& layer, const LayerBenchOptions& options, con
   return difference / largest;
 }
 
-std::vector<Timing> TimeBatch(const Layers& layers, const LayerBenchOptions& options, const AlignedArray<float>& x,
-                              size_t tokens, ThreadPool& pool) {
+std::vector<Timing> TimeBatch(const std::vector<std::shared_ptr<LayerContender>>& layers,
+                              const LayerBenchOptions& options, const AlignedArray<float>& x, size_t tokens,
+                              ThreadPool& pool) {
   const size_t batches = x.size() / options.width / tokens;
   AlignedArray<float> y(tokens * options.width);
   std::vector<Contender> contenders;
+  contenders.reserve(layers.size());
   for (const auto& layer : layers) {
     contenders.push_back({[&, layer = layer.get()](size_t round) {
       layer->Forward(x.data() + (round % batches) * tokens * options.width, tokens, y.data(), pool);
@@ -141,14 +164,33 @@ std::vector<Timing> TimeBatch(const Layers& layers, const LayerBenchOptions& opt
   return TimeInterleaved(contenders, {.seconds = options.seconds});
 }
 
+LayerBenchRow CheckedRow(const LayerContender& layer, const LayerBenchOptions& options, const AlignedArray<float>& x,
+                         ThreadPool& pool) {
+  LayerBenchRow row{.name = layer.name,
+                    .dense = layer.dense,
+                    .stored = layer.stored,
+                    .active = layer.active,
+                    .decisions = layer.decisions,
+                    .weight_bytes = layer.weight_bytes,
+                    .flops_per_token = layer.FlopsPerToken(options.width),
+                    .error = Verify(layer, options, x, pool),
+                    .tolerance = layer.tolerance,
+                    .bytes_per_token = {},
+                    .timings = {}};
+  for (const size_t tokens : options.token_counts) {
+    row.bytes_per_token.push_back(layer.BytesPerToken(options.width, tokens));
+  }
+  return row;
+}
+
 }  // namespace
 
 double LayerBenchReport::DenseSecondsPerToken(size_t c) const {
   double best = INFINITY;
   for (const LayerBenchRow& row : rows) {
-    if (!row.dense || row.stored < 3072) continue;
+    if (!row.rival) continue;
     const double per_token = row.timings[c].median / static_cast<double>(options.token_counts[c]);
-    best = std::min(best, per_token * 4096.0 / static_cast<double>(row.stored));
+    best = std::min(best, per_token * static_cast<double>(full) / static_cast<double>(row.stored));
   }
   return best;
 }
@@ -163,41 +205,47 @@ const std::vector<std::string>& LayerBenchKinds() {
   return kinds;
 }
 
-LayerBenchReport BenchLayers(const LayerBenchOptions& options,
+LayerBenchReport BenchLayers(const LayerBenchOptions& given,
                              const std::function<void(double, const std::string&)>& progress) {
+  LayerBenchOptions options = given;
+  const ModelLayer* model = options.model_layer.get();
+  if (model) options.width = model->width;
   ThreadPool pool(options.threads);
-  LayerBenchReport report{options, {}, {}};
-  progress(0, "making layers with random weights");
-  const Layers layers = MakeLayers(options, pool);
+  const DenseSizes sizes = DenseSizesOf(options);
+  LayerBenchReport report{.options = options, .ceiling = {}, .full = sizes.full, .rows = {}};
   const size_t most = *std::max_element(options.token_counts.begin(), options.token_counts.end());
-  const std::vector<float> values = RandomWeights(std::max<size_t>(most, 4096) * options.width, 1, 42);
-  AlignedArray<float> x(values.size());
-  std::copy(values.begin(), values.end(), x.data());
+  // Batches take turns in it. Of layers so wide that checking them is slow it is no longer than needed.
+  const size_t tokens = std::max<size_t>(most, options.width > 4096 ? 128 : 4096);
+  const AlignedArray<float> random = RandomWeights(model ? 0 : tokens * options.width, 1, 42);
+  const AlignedArray<float>& x = model ? model->x : random;
+  const DenseRange range = model ? RangeOf(x) : DenseRange{};
+
+  Makers makers;
+  const auto add = [&](Makers more) { std::move(more.begin(), more.end(), std::back_inserter(makers)); };
+  for (const size_t neurons : sizes.rivals) add(Dense(options.width, neurons, options.precision, range, pool));
+  const size_t rivals = makers.size();
+  for (const size_t neurons : sizes.narrow) add(Dense(options.width, neurons, options.precision, range, pool));
+  add(Trees(options, pool));
+
   report.ceiling = MeasureCeiling(Precision::kFp32, pool);
   if (options.precision) report.ceiling.flops_per_second = QuantizedFlops(*options.precision, pool);
-  const double steps = static_cast<double>(layers.size() + options.token_counts.size());
+  const double steps = static_cast<double>(makers.size() + options.token_counts.size());
   double done = 0;
-  for (const auto& layer : layers) {
-    progress(done++ / steps, "checking " + layer->name + " against the reference");
-    LayerBenchRow row{.name = layer->name,
-                      .dense = layer->dense,
-                      .stored = layer->stored,
-                      .active = layer->active,
-                      .decisions = layer->decisions,
-                      .weight_bytes = layer->weight_bytes,
-                      .flops_per_token = layer->FlopsPerToken(options.width),
-                      .error = Verify(*layer, options, x, pool),
-                      .tolerance = layer->tolerance,
-                      .bytes_per_token = {},
-                      .timings = {}};
-    for (const size_t tokens : options.token_counts) {
-      row.bytes_per_token.push_back(layer->BytesPerToken(options.width, tokens));
-    }
-    report.rows.push_back(std::move(row));
+  std::vector<std::shared_ptr<LayerContender>> layers;
+  for (size_t i = makers.size(); i-- > 0;) {
+    progress(done++ / steps, "making layers and checking them against the reference");
+    std::shared_ptr<LayerContender> layer = makers[i]();
+    if (!layer) continue;
+    report.rows.push_back(CheckedRow(*layer, options, x, pool));
+    report.rows.back().rival = i < rivals;
+    layer->ForgetReference();
+    layers.push_back(std::move(layer));
   }
-  for (const size_t tokens : options.token_counts) {
-    progress(done++ / steps, "timing " + std::to_string(tokens) + (tokens == 1 ? " token" : " tokens"));
-    const std::vector<Timing> timings = TimeBatch(layers, options, x, tokens, pool);
+  std::reverse(layers.begin(), layers.end());
+  std::reverse(report.rows.begin(), report.rows.end());
+  for (const size_t count : options.token_counts) {
+    progress(done++ / steps, "timing " + std::to_string(count) + (count == 1 ? " token" : " tokens"));
+    const std::vector<Timing> timings = TimeBatch(layers, options, x, count, pool);
     for (size_t r = 0; r < timings.size(); ++r) report.rows[r].timings.push_back(timings[r]);
   }
   return report;

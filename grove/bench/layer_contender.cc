@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <random>
 
 #include "grove/model/dense_product.h"
 
@@ -40,6 +39,7 @@ class DenseContender : public LayerContender {
     }
   }
   void Reference(const float* x, size_t tokens, float* y) const override { weights_.Reference(x, tokens, y); }
+  void ForgetReference() override { weights_.in = {}, weights_.out = {}; }
 
  private:
   DenseWeights weights_;
@@ -69,9 +69,10 @@ class NeuronTreeContender : public LayerContender {
   void Reference(const float* x, size_t tokens, float* y) const override {
     NeuronTreeForwardReference(packed_.shape(), weights(), x, tokens, y, nullptr);
   }
+  void ForgetReference() override { w_in_ = {}, w_out_ = {}, w_out_left_ = {}; }
 
  private:
-  std::vector<float> w_in_, b_in_, w_out_, w_out_left_;
+  AlignedArray<float> w_in_, b_in_, w_out_, w_out_left_;
 
  protected:
   NeuronTreeWeights weights() const { return {w_in_.data(), b_in_.data(), w_out_.data(), w_out_left_.data()}; }
@@ -106,7 +107,7 @@ class RandomlyRoutedContender : public NeuronTreeContender {
 
  private:
   LeafRouterShape router_;
-  std::vector<float> planes_, biases_;
+  AlignedArray<float> planes_, biases_;
   PackedLeafRouter packed_planes_;
 };
 
@@ -120,7 +121,7 @@ struct RandomExperts {
         b2(RandomWeights(s.experts * s.out_width, 16, 12)) {}
   ExpertsWeights weights() const { return {w1.data(), b1.data(), w2.data(), b2.data()}; }
   ExpertsShape shape;
-  std::vector<float> w1, b1, w2, b2;
+  AlignedArray<float> w1, b1, w2, b2;
 };
 
 ExpertsShape LeavesOf(const LeafTreeShape& shape, size_t trees) {
@@ -149,7 +150,7 @@ class LeafTreeContender : public LayerContender {
            std::to_string(shape.paths) + (shape.paths == 1 ? " path" : " paths");
     stored = leaves_.shape.experts * shape.leaf_width;
     active = router_.leaves_per_token() * shape.leaf_width;
-    decisions = MeanDecisions(router_, router_weights());
+    decisions = MeanDecisionsOfRandomInput(router_, router_weights());
     weight_bytes = packed_router_.bytes() + packed_leaves_.bytes();
   }
 
@@ -172,7 +173,7 @@ class LeafTreeContender : public LayerContender {
   LeafRouterWeights router_weights() const { return {nodes_.data(), biases_.data()}; }
 
   LeafRouterShape router_;
-  std::vector<float> nodes_, biases_;
+  AlignedArray<float> nodes_, biases_;
   RandomExperts leaves_;
   PackedLeafRouter packed_router_;
   PackedExperts packed_leaves_;
@@ -204,7 +205,7 @@ class MixtureContender : public LayerContender {
   MixtureWeights weights() const { return {router_.data(), experts_.weights()}; }
 
   MixtureShape shape_;
-  std::vector<float> router_;
+  AlignedArray<float> router_;
   RandomExperts experts_;
   Mixture mixture_;
 };
@@ -243,29 +244,28 @@ class ProductKeyContender : public LayerContender {
   }
 
   ProductKeyShape shape_;
-  std::vector<float> query_, norm_weight_, norm_bias_, sub_keys_, in_, out_;
+  AlignedArray<float> query_;
+  std::vector<float> norm_weight_, norm_bias_;
+  AlignedArray<float> sub_keys_, in_, out_;
   ProductKey layer_;
 };
 
 }  // namespace
 
-// Best-first search computes the decision of every node that is reached with a higher probability than the last leaf
-// that it keeps. Counted for random tokens from the probabilities of all leaves.
-size_t MeanDecisions(const LeafRouterShape& shape, const LeafRouterWeights& weights) {
+// Counted from the probabilities of all leaves.
+size_t MeanDecisions(const LeafRouterShape& shape, const LeafRouterWeights& weights, const float* x, size_t tokens) {
   if (shape.paths == 1) return shape.trees * shape.depth;
   if (shape.paths == shape.leaves()) return shape.trees * shape.decisions();
-  constexpr size_t kTokens = 64;
   LeafRouterShape all = shape;
   all.paths = shape.leaves();
   all.gates = Gates::kProbability;
-  const std::vector<float> x = RandomWeights(kTokens * shape.width, 1, 99);
-  std::vector<float> leaves(kTokens * all.leaves_per_token());
+  std::vector<float> leaves(tokens * all.leaves_per_token());
   std::vector<uint32_t> chosen(leaves.size());
   ThreadPool pool(1);
-  RouteLeaves(PackedLeafRouter(all, weights), x.data(), kTokens, {chosen.data(), leaves.data()}, pool);
+  RouteLeaves(PackedLeafRouter(all, weights), x, tokens, {chosen.data(), leaves.data()}, pool);
   size_t computed = 0;
   std::vector<float> reached(2 * shape.leaves() - 1);
-  for (size_t search = 0; search < kTokens * shape.trees; ++search) {
+  for (size_t search = 0; search < tokens * shape.trees; ++search) {
     std::copy_n(leaves.data() + search * shape.leaves(), shape.leaves(), reached.data() + shape.decisions());
     for (size_t node = shape.decisions(); node-- > 0;) reached[node] = reached[2 * node + 1] + reached[2 * node + 2];
     std::vector<float> sorted(reached.begin() + ptrdiff_t(shape.decisions()), reached.end());
@@ -274,7 +274,12 @@ size_t MeanDecisions(const LeafRouterShape& shape, const LeafRouterWeights& weig
     computed += static_cast<size_t>(std::count_if(reached.begin(), reached.begin() + ptrdiff_t(shape.decisions()),
                                                   [&](float p) { return p > last; }));
   }
-  return (computed + kTokens / 2) / kTokens;
+  return (computed + tokens / 2) / tokens;
+}
+
+size_t MeanDecisionsOfRandomInput(const LeafRouterShape& shape, const LeafRouterWeights& weights) {
+  constexpr size_t kTokens = 64;
+  return MeanDecisions(shape, weights, RandomWeights(kTokens * shape.width, 1, 99).data(), kTokens);
 }
 
 DenseWeights::DenseWeights(size_t w, size_t n)
@@ -311,11 +316,21 @@ double LayerContender::FlopsPerToken(size_t width) const {
   return 2.0 * static_cast<double>(width * (active * (1 + sides) + decisions));
 }
 
-std::vector<float> RandomWeights(size_t count, size_t fan_in, uint64_t seed) {
-  std::mt19937_64 rng(seed);
-  const float scale = std::sqrt(3.0f / static_cast<float>(fan_in));  // uniform with variance 1 / fan_in
-  std::vector<float> values(count);
-  for (float& v : values) v = scale * (static_cast<float>(rng() >> 40) * 0x1p-23f - 1.0f);
+AlignedArray<float> RandomWeights(size_t count, size_t fan_in, uint64_t seed) {
+  constexpr size_t kBlock = size_t{1} << 16;
+  const float scale = std::sqrt(3.0f / static_cast<float>(fan_in));
+  AlignedArray<float> values(count);
+  ThreadPool pool(count > 16 * kBlock ? DefaultThreads() : 1);
+  pool.ParallelFor(count, kBlock, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      // The i-th value of splitmix64: each is drawn by its place alone, whichever thread draws it.
+      uint64_t z = seed * 0xD1B54A32D192ED03u + (i + 1) * 0x9E3779B97F4A7C15u;
+      z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+      z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+      z ^= z >> 31;
+      values[i] = scale * (static_cast<float>(static_cast<int64_t>(z >> 40)) * 0x1p-23f - 1.0f);
+    }
+  });
   return values;
 }
 

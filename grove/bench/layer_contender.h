@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// The feedforward layers that `grove bench layer` sets side by side, each with random weights and its own slow, exact
-// oracle. x and y are [tokens, width].
+// The feedforward layers that `grove bench layer` sets side by side, each with random weights (or those of a model:
+// model_layer.h) and its own slow, exact oracle. x and y are [tokens, width].
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "grove/base/aligned.h"
 #include "grove/base/thread_pool.h"
 #include "grove/kernels/leaf_tree.h"
 #include "grove/kernels/neuron_tree.h"
@@ -25,6 +26,8 @@ class LayerContender {
   virtual ~LayerContender() = default;
   virtual void Forward(const float* x, size_t tokens, float* y, ThreadPool& pool) const = 0;
   virtual void Reference(const float* x, size_t tokens, float* y) const = 0;
+  // Reference() is asked no more: what only it needs may go. Weights of layers of GPT-3's width fill the memory.
+  virtual void ForgetReference() {}
 
   std::string name;         // "neuron trees 1x11"
   bool dense = false;       // a baseline or control, not a conditional layer
@@ -55,8 +58,10 @@ std::unique_ptr<LayerContender> MakeLeafTreeContender(const LeafTreeShape& shape
 std::unique_ptr<LayerContender> MakeMixtureContender(const MixtureShape& shape, const ThreadPool& pool);
 std::unique_ptr<LayerContender> MakeProductKeyContender(const ProductKeyShape& shape, const ThreadPool& pool);
 
-// Decisions of one token, on average over random input.
-size_t MeanDecisions(const LeafRouterShape& shape, const LeafRouterWeights& weights);
+// Decisions of one token, on average over x [tokens, width]: best-first search computes that of every node that is
+// reached with a higher probability than the last leaf that it keeps.
+size_t MeanDecisions(const LeafRouterShape& shape, const LeafRouterWeights& weights, const float* x, size_t tokens);
+size_t MeanDecisionsOfRandomInput(const LeafRouterShape& shape, const LeafRouterWeights& weights);
 
 // The weights of a dense layer: act(x W_in^T + b) W_out^T.
 struct DenseWeights {
@@ -64,10 +69,11 @@ struct DenseWeights {
   void Reference(const float* x, size_t tokens, float* y) const;
 
   size_t width, neurons;
-  std::vector<float> in, out, bias;  // [neurons, width], [width, neurons], [neurons]
+  AlignedArray<float> in, out, bias;  // [neurons, width], [width, neurons], [neurons]
 };
 
-// `count` values of the order of 1 / sqrt(`fan_in`), symmetric around 0, the same for the same seed.
-std::vector<float> RandomWeights(size_t count, size_t fan_in, uint64_t seed);
+// `count` values, uniform with variance 1 / `fan_in`, symmetric around 0, the same for the same seed. Many are drawn by
+// all of the machine's threads.
+AlignedArray<float> RandomWeights(size_t count, size_t fan_in, uint64_t seed);
 
 }  // namespace grove::bench

@@ -35,11 +35,12 @@ class QuantizedTreeContender : public LayerContender {
   void Reference(const float* x, size_t tokens, float* y) const override {
     QuantizedNeuronTreeReference(tree_.shape(), weights(), tree_.precision(), x, tokens, y);
   }
+  void ForgetReference() override { w_in_ = {}, w_out_ = {}, w_out_left_ = {}; }
 
  private:
   NeuronTreeWeights weights() const { return {w_in_.data(), b_in_.data(), w_out_.data(), w_out_left_.data()}; }
 
-  std::vector<float> w_in_, b_in_, w_out_, w_out_left_;
+  AlignedArray<float> w_in_, b_in_, w_out_, w_out_left_;
   QuantizedNeuronTree tree_;
 };
 
@@ -60,7 +61,7 @@ class QuantizedLeafTreeContender : public LayerContender {
            std::to_string(shape.paths) + (shape.paths == 1 ? " path" : " paths");
     stored = shape.leaves() * shape.leaf_width;
     active = shape.paths * shape.leaf_width;
-    decisions = MeanDecisions(shape.router(), router_weights());
+    decisions = MeanDecisionsOfRandomInput(shape.router(), router_weights());
     weight_bytes = router_.bytes() + leaves_.bytes();
     tolerance = kTolerance;
   }
@@ -85,7 +86,7 @@ class QuantizedLeafTreeContender : public LayerContender {
   ExpertsWeights leaf_weights() const { return {w1_.data(), b1_.data(), w2_.data(), b2_.data()}; }
 
   LeafTreeShape shape_;
-  std::vector<float> nodes_, biases_, w1_, b1_, w2_, b2_;
+  AlignedArray<float> nodes_, biases_, w1_, b1_, w2_, b2_;
   PackedLeafRouter router_;
   QuantizedExperts leaves_;
 };

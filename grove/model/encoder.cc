@@ -115,6 +115,7 @@ void Encoder::RunLayer(size_t index, const PackedTokens& tokens, const Buffers& 
   const LayerNorm* after = post_norm ? nullptr : NormBefore(index + 1);
   if (!layer.feed_forward) return add(post_norm ? &layer.attention_norm : after);
   add(post_norm ? &layer.attention_norm : &*layer.feed_forward_norm);
+  if (options_.observe) options_.observe(static_cast<int64_t>(index), buffers.normed, rows);
   layer.feed_forward->Forward(buffers.normed, tokens.ids, rows, buffers.out, arena, *pool_);
   add(post_norm ? &*layer.feed_forward_norm : after);
 }

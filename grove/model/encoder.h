@@ -15,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -37,6 +38,9 @@ struct EncoderOptions {
   // Of weights and inputs of dense products, of neuron trees that their own logits route and of a leaf tree's leaves;
   // it must be supported.
   Precision precision = Precision::kFp32;
+  // Told before every feedforward layer what enters it, x [tokens, width] without padding. For measurements; empty:
+  // nobody is told.
+  std::function<void(int64_t layer, const float* x, size_t tokens)> observe = {};
 };
 
 class Encoder {

@@ -294,5 +294,35 @@ TEST_F(EncoderTest, NamesTheTensorThatIsWrong) {
   }
 }
 
+// Where the last feedforward layer adds nothing and its norm is the final one, what enters it is what leaves the
+// encoder.
+TEST_F(EncoderTest, ObserverIsToldWhatEntersEachFeedForwardLayer) {
+  const ModelConfig config = SmallConfig();
+  test::RandomTensors tensors = test::MakeRandomTensors(config, 7);
+  const std::string last = "encoder.layers." + std::to_string(config.layers - 1) + ".";
+  for (const char* part : {".weight", ".bias"}) {
+    tensors.at("encoder.final_norm" + std::string(part)).values = tensors.at(last + "norm2" + part).values;
+  }
+  for (auto& [name, tensor] : tensors) {
+    const bool out = name.starts_with(last + "ffn.") && name.find("out") != std::string::npos;
+    if (out) std::fill(tensor.values.begin(), tensor.values.end(), 0.0f);
+  }
+  const ModelDirectory directory = Open(config, tensors);
+  std::vector<int64_t> layers;
+  std::vector<float> seen;
+  EncoderOptions options;
+  options.observe = [&](int64_t layer, const float* x, size_t tokens) {
+    layers.push_back(layer);
+    seen.assign(x, x + tokens * static_cast<size_t>(config.width));
+  };
+  const Encoder encoder = Encoder::Load(directory, &pool_, options).value();
+  const std::vector<int32_t> ids = {3, 20, 7, 11};
+  const AlignedArray<float> hidden = encoder.Forward({.ids = ids, .batch = 1, .length = 4}).value();
+  ASSERT_EQ(layers.size(), static_cast<size_t>(config.layers));
+  for (size_t i = 0; i < layers.size(); ++i) EXPECT_EQ(layers[i], static_cast<int64_t>(i));
+  ASSERT_EQ(seen.size(), hidden.size());
+  for (size_t i = 0; i < seen.size(); ++i) EXPECT_FLOAT_EQ(seen[i], hidden[i]) << i;
+}
+
 }  // namespace
 }  // namespace grove
