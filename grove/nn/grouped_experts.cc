@@ -2,6 +2,9 @@
 // Copyright 2026 The Grove Authors.
 #include "grove/nn/grouped_experts.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "grove/base/check.h"
 
 #if defined(GROVE_CUDA) && TORCH_VERSION_MAJOR >= 2
@@ -60,6 +63,46 @@ torch::Tensor WithBias(const torch::Tensor& w, const torch::Tensor& b) {
   return torch::cat({w, b.unsqueeze(1), zeros}, 1).to(torch::kBFloat16);
 }
 
+// _grouped_mm takes fewer than 1,024 groups. More are computed in parts; where the rows of a part begin must then be
+// known here, which waits for the GPU.
+constexpr int64_t kMostGroups = 1023;
+
+// product(first group, groups, first row, rows) for each part.
+template <class Product>
+void ForEachPart(const torch::Tensor& ends, Product product) {
+  const torch::Tensor known = ends.cpu();
+  const int32_t* end = known.data_ptr<int32_t>();
+  for (int64_t first = 0; first < ends.size(0); first += kMostGroups) {
+    const int64_t groups = std::min(kMostGroups, ends.size(0) - first), row = first == 0 ? 0 : end[first - 1];
+    product(first, groups, row, end[first + groups - 1] - row);
+  }
+}
+
+// Rows of each expert times its matrix: rows [visits, in], w [experts, in, out] -> [visits, out].
+torch::Tensor TimesExperts(const torch::Tensor& rows, const torch::Tensor& w, const torch::Tensor& ends) {
+  if (ends.size(0) <= kMostGroups) return at::_grouped_mm(rows, w, ends);
+  std::vector<torch::Tensor> parts;
+  ForEachPart(ends, [&](int64_t first, int64_t groups, int64_t row, int64_t count) {
+    if (count == 0) return;
+    parts.push_back(
+        at::_grouped_mm(rows.narrow(0, row, count), w.narrow(0, first, groups), ends.narrow(0, first, groups) - row));
+  });
+  return torch::cat(parts);
+}
+
+// a^T b over each expert's rows: a [visits, in], b [visits, out] -> [experts, in, out].
+torch::Tensor OverRowsOfExperts(const torch::Tensor& a, const torch::Tensor& b, const torch::Tensor& ends) {
+  if (ends.size(0) <= kMostGroups) return at::_grouped_mm(a.t(), b, ends);
+  const torch::Tensor products = torch::zeros({ends.size(0), a.size(1), b.size(1)}, b.options());
+  ForEachPart(ends, [&](int64_t first, int64_t groups, int64_t row, int64_t count) {
+    if (count == 0) return;
+    products.narrow(0, first, groups)
+        .copy_(
+            at::_grouped_mm(a.narrow(0, row, count).t(), b.narrow(0, row, count), ends.narrow(0, first, groups) - row));
+  });
+  return products;
+}
+
 // Takes weights that already hold their biases, so that their gradients come out of the same products.
 class GroupedExpertsFunction : public torch::autograd::Function<GroupedExpertsFunction> {
  public:
@@ -69,11 +112,11 @@ class GroupedExpertsFunction : public torch::autograd::Function<GroupedExpertsFu
     const int64_t paths = chosen.size(1), hidden = w1.size(2);
     const ExpertOrder order = OrderVisits(chosen, w1.size(0));
     const torch::Tensor in = Gather(x, order.slot, paths, /*with_one=*/true);
-    const torch::Tensor h = at::_grouped_mm(in, w1, order.ends);
+    const torch::Tensor h = TimesExperts(in, w1, order.ends);
     const torch::Tensor gated = torch::empty({h.size(0), hidden + cuda::kExtra}, h.options());
     cuda::ActivateAndGate(Bf16(h), gates.data_ptr<float>(), Whole(order.slot), h.size(0), hidden,
                           static_cast<cuda::ExpertActivation>(activation), Bf16(gated), CurrentStream());
-    const torch::Tensor out = at::_grouped_mm(gated, w2, order.ends);
+    const torch::Tensor out = TimesExperts(gated, w2, order.ends);
     context->saved_data["activation"] = activation;
     context->save_for_backward({in, h, gated, gates, w1, w2, order.slot, order.row_of, order.ends});
     return Combine(out, order.row_of, paths, w2.size(2));
@@ -86,14 +129,14 @@ class GroupedExpertsFunction : public torch::autograd::Function<GroupedExpertsFu
     const int64_t paths = gates.size(1), hidden = h.size(1), width = in.size(1) - cuda::kExtra;
     const torch::Tensor dy = gradients[0].to(torch::kBFloat16).contiguous();
     const torch::Tensor d_out = Gather(dy, slot, paths, /*with_one=*/false);
-    const torch::Tensor d_gated = at::_grouped_mm(d_out, w2.transpose(1, 2), ends);
-    const torch::Tensor d_w2 = at::_grouped_mm(gated.t(), d_out, ends);
+    const torch::Tensor d_gated = TimesExperts(d_out, w2.transpose(1, 2), ends);
+    const torch::Tensor d_w2 = OverRowsOfExperts(gated, d_out, ends);
     const torch::Tensor d_h = torch::empty_like(h), d_gates = torch::empty_like(gates);
     cuda::ActivateAndGateBackward(Bf16(h), gates.data_ptr<float>(), Whole(slot), Bf16(d_gated), h.size(0), hidden,
                                   static_cast<cuda::ExpertActivation>(context->saved_data["activation"].toInt()),
                                   Bf16(d_h), d_gates.data_ptr<float>(), CurrentStream());
-    const torch::Tensor d_w1 = at::_grouped_mm(in.t(), d_h, ends);
-    const torch::Tensor d_in = at::_grouped_mm(d_h, w1.transpose(1, 2), ends);
+    const torch::Tensor d_w1 = OverRowsOfExperts(in, d_h, ends);
+    const torch::Tensor d_in = TimesExperts(d_h, w1.transpose(1, 2), ends);
     return {Combine(d_in, row_of, paths, width), {}, d_gates, d_w1, d_w2, {}};
   }
 };

@@ -71,7 +71,8 @@ TEST(GroupedExperts, EqualsItsDefinition) {
   if (!torch::cuda::is_available()) GTEST_SKIP() << "no GPU here";
   for (const Case& c : {Case{500, 64, 8, 16, 2, Activation::kGelu}, Case{1, 8, 4, 8, 1, Activation::kRelu},
                         Case{3000, 384, 32, 48, 4, Activation::kGelu}, Case{70, 128, 256, 8, 16, Activation::kGelu},
-                        Case{2000, 192, 16, 128, 1, Activation::kRelu}}) {
+                        Case{2000, 192, 16, 128, 1, Activation::kRelu}, Case{4000, 64, 1500, 16, 2, Activation::kGelu},
+                        Case{20, 64, 2048, 8, 1, Activation::kGelu}}) {
     SCOPED_TRACE(testing::Message() << c.tokens << " tokens, width " << c.width << ", " << c.experts << " experts of "
                                     << c.hidden << ", " << c.paths << " paths");
     Check(c);

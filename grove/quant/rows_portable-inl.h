@@ -78,7 +78,8 @@ inline void PortableInt8Outputs(const int8_t* const* rows, size_t quads, const u
       int32_t sum[16] = {};
       const size_t first = OutPosition(c, 4);
       for (size_t level = 0; level < 4 * quads; ++level) {
-        const int32_t value = static_cast<int8_t>(values[t][level / 4] >> (level % 4 * 8));
+        const auto byte = static_cast<int8_t>(values[t][level / 4] >> (level % 4 * 8));
+        const int32_t value = byte;  // NOLINT(bugprone-signed-char-misuse): the byte is a signed number
         const int8_t* HWY_RESTRICT weights = rows[level] + first;
         for (size_t i = 0; i < 4; ++i) {
           for (size_t j = 0; j < 4; ++j) sum[4 * i + j] += value * weights[16 * i + j];
