@@ -33,8 +33,9 @@ struct Decisions {
   size_t nodes;
 };
 
+// Not inlined: among the caller's variables the rows' addresses would not stay in registers.
 template <size_t kTokens, size_t kNodes>
-HWY_INLINE void DecisionTile(const Decisions& decisions, size_t first, const float* const* x, size_t size,
+HWY_NOINLINE void DecisionTile(const Decisions& decisions, size_t first, const float* const* x, size_t size,
                              float* const* logits) {
   const FloatTag d;
   const float* const* w = decisions.rows + first;
