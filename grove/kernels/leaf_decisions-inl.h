@@ -36,7 +36,7 @@ struct Decisions {
 // Not inlined: among the caller's variables the rows' addresses would not stay in registers.
 template <size_t kTokens, size_t kNodes>
 HWY_NOINLINE void DecisionTile(const Decisions& decisions, size_t first, const float* const* x, size_t size,
-                             float* const* logits) {
+                               float* const* logits) {
   const FloatTag d;
   const float* const* w = decisions.rows + first;
   FloatVec sum[kTokens][kNodes];
@@ -48,10 +48,14 @@ HWY_NOINLINE void DecisionTile(const Decisions& decisions, size_t first, const f
   for (size_t i = 0; i < size; i += hn::Lanes(d)) {
     FloatVec token[kTokens];
     HWY_UNROLL(8)
-    for (size_t t = 0; t < kTokens; ++t) token[t] = hn::LoadU(d, x[t] + i);
+    for (size_t t = 0; t < kTokens; ++t) {
+      token[t] = hn::LoadU(d, x[t] + i);
+      if (kNodes > 1) KeepInRegister(token[t]);
+    }
     HWY_UNROLL(8)
     for (size_t n = 0; n < kNodes; ++n) {
-      const FloatVec row = hn::LoadU(d, w[n] + i);
+      FloatVec row = hn::LoadU(d, w[n] + i);
+      if (kTokens > 1) KeepInRegister(row);
       HWY_UNROLL(8)
       for (size_t t = 0; t < kTokens; ++t) sum[t][n] = hn::MulAdd(row, token[t], sum[t][n]);
     }

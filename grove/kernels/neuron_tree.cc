@@ -16,6 +16,8 @@ HWY_EXPORT(NeuronTreeOneByThreads);
 HWY_EXPORT(NeuronTreeTokenGradients);
 HWY_EXPORT(NeuronTreeNodeGradients);
 HWY_EXPORT(TreeLogitsF32);
+HWY_EXPORT(TreeLogitsOfThreeF32);
+HWY_EXPORT(TreeTermsF32);
 HWY_EXPORT(TreeOutputsF32);
 
 class F32Arithmetic : public TreeArithmetic {
@@ -25,11 +27,26 @@ class F32Arithmetic : public TreeArithmetic {
   void Logits(size_t node, const void* const* x, const void* const* ahead, size_t count, float* logits) const override {
     HWY_DYNAMIC_DISPATCH(TreeLogitsF32)(neurons_, node, x, ahead, count, logits);
   }
-  void Outputs(const uint32_t* nodes, size_t levels, const float* const* logits, size_t count, Into into,
-               float* const* y) const override {
-    HWY_DYNAMIC_DISPATCH(TreeOutputsF32)(neurons_, nodes, levels, logits, count, into, y);
+  bool takes_three() const override { return true; }
+  void LogitsOfThree(size_t node, size_t left, const void* const* x, const void* const* ahead, size_t count,
+                     float* logits) const override {
+    HWY_DYNAMIC_DISPATCH(TreeLogitsOfThreeF32)(neurons_, node, left, x, ahead, count, logits);
   }
-  void PrefetchOut(size_t node) const override { PrefetchIntoL2(neurons_.out(node), neurons_.row() * sizeof(float)); }
+  size_t TermBytes(size_t levels) const override {
+    return sizeof(float) * (neurons_.shape().two_sided ? 2 * levels : levels);
+  }
+  void Terms(const uint32_t*, size_t levels, const float* logits, std::byte* terms) const override {
+    HWY_DYNAMIC_DISPATCH(TreeTermsF32)(neurons_.shape(), logits, levels, reinterpret_cast<float*>(terms));
+  }
+  void Outputs(const uint32_t* nodes, size_t levels, const std::byte* const* terms, size_t count, Columns columns,
+               Into into, float* const* y) const override {
+    HWY_DYNAMIC_DISPATCH(TreeOutputsF32)
+    (neurons_, nodes, levels, reinterpret_cast<const float* const*>(terms), count, columns, into, y);
+  }
+  void PrefetchIn(size_t node) const override { PrefetchIntoL2(neurons_.in(node), neurons_.row() * sizeof(float)); }
+  void PrefetchOut(size_t node, Columns columns) const override {
+    PrefetchIntoL2(neurons_.out(node) + columns.begin, (columns.end - columns.begin) * sizeof(float));
+  }
 
  private:
   const PackedNeurons& neurons_;
@@ -49,20 +66,24 @@ void WalkTokens(const PackedNeuronTree& weights, const float* x, size_t tokens, 
   const NeuronTreeShape& shape = weights.shape();
   const size_t width = shape.width;
   const F32Arithmetic arithmetic(weights.neurons());
-  pool.ParallelFor(tokens, WalkGrain(shape, tokens, pool.threads()), [&](size_t begin, size_t end) {
+  const bool together = WalkTogether(shape, tokens, pool.threads());
+  const auto walk = [&](size_t begin, size_t end) {
     const PaddedInput input(x + begin * width, end - begin, width);
     PaddedOutput output(y + begin * width, end - begin, width, PaddedOutput::Start::kAnything);
     NeuronTreeTrace part;
-    TreeWalk(shape, arithmetic)
-        .Run({.x = reinterpret_cast<const std::byte*>(input.row(0)),
-              .x_stride = input.stride() * sizeof(float),
-              .y = output.row(0),
-              .y_stride = input.stride(),
-              .count = end - begin,
-              .past_caches = WalkPastCaches(shape, output.row(0), tokens)},
-             TraceFrom(trace, shape, begin, part));
+    TreeWalk of_these(shape, arithmetic,
+                      {.x = reinterpret_cast<const std::byte*>(input.row(0)),
+                       .x_stride = input.stride() * sizeof(float),
+                       .y = output.row(0),
+                       .y_stride = input.stride(),
+                       .count = end - begin,
+                       .past_caches = WalkPastCaches(shape, output.row(0), tokens)});
+    const NeuronTreeTrace* traced = TraceFrom(trace, shape, begin, part);
+    together ? of_these.RunTogether(traced, pool) : of_these.Run(traced);
     output.Finish();
-  });
+  };
+  if (together) return walk(0, tokens);
+  pool.ParallelFor(tokens, WalkGrain(shape, tokens, pool.threads()), walk);
 }
 
 // rows [nodes, row] -> target [width, nodes].

@@ -26,6 +26,17 @@ namespace hn = hwy::HWY_NAMESPACE;
 using FloatTag = hn::CappedTag<float, kCacheLineBytes / sizeof(float)>;
 using FloatVec = hn::Vec<FloatTag>;
 
+// Keeps a vector that was loaded once and is used several times in a register. GCC otherwise repeats the load as an
+// operand of every product, and Zen 4 loads one 64-byte vector in the time of one product.
+template <class V>
+HWY_INLINE void KeepInRegister(V& v) {
+#if HWY_ARCH_X86 && defined(__GNUC__)
+  asm("" : "+v"(v.raw));  // NOLINT(hicpp-no-assembler)
+#else
+  static_cast<void>(v);
+#endif
+}
+
 // Sum of a[i] * b[i] over a padded row; `size` is a multiple of 16. Four sums in flight hide the latency of the adds.
 HWY_INLINE float Dot(const float* HWY_RESTRICT a, const float* HWY_RESTRICT b, size_t size) {
   const FloatTag d;

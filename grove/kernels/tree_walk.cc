@@ -16,9 +16,10 @@ namespace {
 constexpr size_t kTopChunk = 64;        // tokens that go through the top levels together
 constexpr size_t kSubtreeTokens = 128;  // wanted for each subtree: with the next one's they fit the second-level cache
 constexpr size_t kMostTopLevels = 7;    // their rows must fit it too
-constexpr size_t kMostAtOnce = 64;      // tokens of one call of the arithmetic
-constexpr size_t kSharesOfRow = 4;      // levels that ask for a token's row ahead, a share of the row each
-constexpr size_t kMostLevels = 64;
+constexpr size_t kMostAtOnce = TreeArithmetic::kMostAtOnce;
+constexpr size_t kSharesOfRow = 4;    // levels that ask for a token's row ahead, a share of the row each
+constexpr size_t kFewestOfThree = 8;  // tokens at a node from which on its children are computed with it
+constexpr size_t kGroupsAhead = 2;    // whose rows are asked for, in sums of several trees
 
 // Fewer tokens for each thread than this and grouping finds nothing to share.
 constexpr size_t kFewestGrouped = 16;
@@ -44,10 +45,16 @@ bool WalkPastCaches(const NeuronTreeShape& shape, const float* y, size_t tokens)
   return shape.trees == 1 && lines && tokens * RoundUpToLine<float>(shape.width) * sizeof(float) > kCachesHoldBytes;
 }
 
-TreeWalk::TreeWalk(const NeuronTreeShape& shape, const TreeArithmetic& arithmetic)
+bool WalkTogether(const NeuronTreeShape& shape, size_t tokens, size_t threads) {
+  return threads > 1 && shape.trees >= 2 * threads && tokens <= kMostTokensManyTrees;
+}
+
+TreeWalk::TreeWalk(const NeuronTreeShape& shape, const TreeArithmetic& arithmetic, const TreeTokens& tokens)
     : shape_(shape),
       arithmetic_(arithmetic),
+      tokens_(tokens),
       stride_(RoundUpToLine<float>(shape.levels())),
+      term_bytes_(arithmetic.TermBytes(shape.levels())),
       scratch_(ThreadScratch()) {}
 
 TreeWalk::Scratch& TreeWalk::ThreadScratch() {
@@ -55,122 +62,232 @@ TreeWalk::Scratch& TreeWalk::ThreadScratch() {
   return scratch;
 }
 
-void TreeWalk::Run(const TreeTokens& tokens, const NeuronTreeTrace* trace) {
-  tokens_ = tokens;
-  scratch_.order.resize(tokens.count), scratch_.sorted.resize(tokens.count), scratch_.ends.resize(tokens.count);
-  if (scratch_.logits.size() < tokens.count * stride_) scratch_.logits = AlignedArray<float>(tokens.count * stride_);
-  for (tree_ = 0; tree_ < shape_.trees; ++tree_) {
-    WalkTree();
-    if (trace) WriteTrace(*trace);
-  }
-  if (tokens.past_caches) hwy::FlushStream();
+TreeWalk::Work& TreeWalk::ThreadWork() {
+  static thread_local Work work;
+  return work;
 }
 
-void TreeWalk::WalkTree() {
-  std::iota(scratch_.order.begin(), scratch_.order.end(), uint32_t{0});
-  const size_t wanted = std::bit_width(tokens_.count / kSubtreeTokens);
+void TreeWalk::Run(const NeuronTreeTrace* trace) {
+  AtLeast(scratch_.order, tokens_.count);
+  AtLeast(scratch_.terms, kMostAtOnce * term_bytes_);
+  Paths(0, shape_.trees, trace);
+  if (tokens_.past_caches) hwy::FlushStream();
+}
+
+void TreeWalk::RunTogether(const NeuronTreeTrace* trace, ThreadPool& pool) {
+  constexpr size_t kBlock = TreeArithmetic::kColumnBlock;
+  together_ = true;
+  AtLeast(scratch_.order, shape_.trees * tokens_.count);
+  AtLeast(scratch_.terms, shape_.trees * tokens_.count * term_bytes_);
+  if (scratch_.groups.size() < shape_.trees) scratch_.groups.resize(shape_.trees);
+  pool.ParallelFor(shape_.trees, 1, [&](size_t begin, size_t end) { Paths(begin, end, trace); });
+  const size_t blocks = (tokens_.y_stride + kBlock - 1) / kBlock, share = blocks / (2 * pool.threads());
+  pool.ParallelFor(blocks, std::max<size_t>(1, share), [&](size_t begin, size_t end) {
+    SumColumns({begin * kBlock, std::min(end * kBlock, tokens_.y_stride)});
+  });
+}
+
+void TreeWalk::Paths(size_t first_tree, size_t last_tree, const NeuronTreeTrace* trace) {
+  Work& work = ThreadWork();
+  const size_t count = tokens_.count, wanted = std::bit_width(count / kSubtreeTokens);
+  AtLeast(work.ends, count), AtLeast(work.sorted, count), AtLeast(work.turns, count);
+  AtLeast(work.logits, count * stride_);
   const size_t top = std::min({wanted, kMostTopLevels, shape_.depth});
   const size_t first_end = (size_t{1} << top) - 1, ends = first_end + 1;
-  const Group all(scratch_.order);
-  if (top > 0) {
-    first_level_ = 0;
-    for (size_t first = 0; first < all.size(); first += kTopChunk) {
-      ahead_ = kTopChunk;
-      Descend(0, 0, top, all.subspan(first, std::min(kTopChunk, all.size() - first)));
+  for (size_t tree = first_tree; tree < last_tree; ++tree) {
+    const Group all = OrderOf(tree);
+    std::iota(all.begin(), all.end(), uint32_t{0});
+    if (together_) scratch_.groups[tree].clear();
+    if (top == 0) std::fill_n(work.ends.data(), count, 0u);
+    for (size_t first = 0; top > 0 && first < count; first += kTopChunk) {
+      Descend({work, tree, 0, top, kTopChunk}, 0, 0, all.subspan(first, std::min(kTopChunk, count - first)));
     }
-  } else {
-    std::fill(scratch_.ends.begin(), scratch_.ends.end(), 0u);
-  }
-  SortByEnd(first_end, ends);
-  first_level_ = top;
-  for (size_t e = 0; e < ends; ++e) {
-    for (size_t first = scratch_.begins[e]; first < scratch_.begins[e + 1]; first += ahead_) {
-      ahead_ = std::min(2 * kSubtreeTokens, scratch_.begins[e + 1] - first);
-      Descend(first_end + e, top, shape_.levels(), all.subspan(first, ahead_));
+    SortByEnd({work, tree, 0, top, 0}, first_end, ends);
+    for (size_t e = 0; e < ends; ++e) {
+      for (size_t first = work.begins[e], size = 0; first < work.begins[e + 1]; first += size) {
+        size = std::min(2 * kSubtreeTokens, work.begins[e + 1] - first);
+        Descend({work, tree, top, shape_.levels(), size}, first_end + e, top, all.subspan(first, size));
+      }
     }
+    if (trace) WriteTrace({work, tree, 0, 0, 0}, *trace);
   }
 }
 
-const std::byte* TreeWalk::Ahead(size_t position, size_t level) const {
-  const size_t next = std::min(position + ahead_, scratch_.order.size() - 1);
-  return tokens_.x + scratch_.order[next] * tokens_.x_stride +
-         (level - first_level_) * (tokens_.x_stride / kSharesOfRow);
+void TreeWalk::RowsOf(const Part& part, size_t level, Group group, size_t first, size_t count, Rows& rows) {
+  for (size_t i = 0; i < count; ++i) rows.x[i] = tokens_.x + group[first + i] * tokens_.x_stride;
+  if (level >= part.first + kSharesOfRow) return;
+  const Group order = OrderOf(part.tree);
+  const std::byte* share = tokens_.x + (level - part.first) * (tokens_.x_stride / kSharesOfRow);
+  size_t next = static_cast<size_t>(group.data() - order.data()) + first + part.ahead;
+  for (size_t i = 0; i < count; ++i) {
+    rows.next[i] = share + order[std::min(next++, order.size() - 1)] * tokens_.x_stride;
+  }
+  rows.ahead = rows.next.data();
 }
 
-void TreeWalk::Descend(size_t node, size_t level, size_t stop, Group group) {
-  const size_t n = tree_ * shape_.nodes_per_tree() + node;
-  const bool bottom = level == shape_.depth, asks = level < first_level_ + kSharesOfRow;
-  if (stop > shape_.depth) arithmetic_.PrefetchOut(n);
-  std::array<const void*, kMostAtOnce> x, ahead;
+// The row of a node that a small group goes on to: with few tokens at a node its row is not on its way by itself.
+void TreeWalk::PrefetchNext(const Part& part, size_t node, size_t level) {
+  if (level < part.stop) arithmetic_.PrefetchIn(part.tree * shape_.nodes_per_tree() + node);
+}
+
+void TreeWalk::Descend(const Part& part, size_t node, size_t level, Group group) {
+  const bool several = group.size() >= kFewestOfThree && arithmetic_.takes_three();
+  if (several && level + 1 < part.stop) return DescendTwo(part, node, level, group);
+  const size_t n = part.tree * shape_.nodes_per_tree() + node;
+  const bool bottom = level == shape_.depth;
+  if (part.stop > shape_.depth && !together_) arithmetic_.PrefetchOut(n, {0, tokens_.y_stride});
+  Rows rows;
   std::array<float, kMostAtOnce> logits;
-  const size_t position = static_cast<size_t>(group.data() - scratch_.order.data());
   size_t lefts = 0, rights = 0;
   for (size_t first = 0; first < group.size(); first += kMostAtOnce) {
     const size_t count = std::min(kMostAtOnce, group.size() - first);
-    for (size_t i = 0; i < count; ++i) {
-      x[i] = tokens_.x + group[first + i] * tokens_.x_stride;
-      if (asks) ahead[i] = Ahead(position + first + i, level);
-    }
-    arithmetic_.Logits(n, x.data(), asks ? ahead.data() : nullptr, count, logits.data());
+    RowsOf(part, level, group, first, count, rows);
+    arithmetic_.Logits(n, rows.x.data(), rows.ahead, count, logits.data());
     for (size_t i = 0; i < count; ++i) {
       const uint32_t token = group[first + i];
-      scratch_.logits[token * stride_ + level] = logits[i];
+      part.work.logits[token * stride_ + level] = logits[i];
       const bool right = logits[i] > 0.0f;
-      if (level + 1 >= stop) {
-        scratch_.ends[token] = static_cast<uint32_t>(bottom ? node : 2 * node + (right ? 2 : 1));
+      if (level + 1 >= part.stop) {
+        part.work.ends[token] = static_cast<uint32_t>(bottom ? node : 2 * node + (right ? 2 : 1));
       } else if (right) {
-        scratch_.sorted[rights++] = token;
+        part.work.sorted[rights++] = token;
       } else {
         group[lefts++] = token;
       }
     }
   }
-  if (bottom) return Output(node, group);
-  if (level + 1 == stop) return;
-  std::copy_n(scratch_.sorted.begin(), rights, group.begin() + static_cast<ptrdiff_t>(lefts));
-  if (lefts != 0) Descend(2 * node + 1, level + 1, stop, group.first(lefts));
-  if (rights != 0) Descend(2 * node + 2, level + 1, stop, group.last(rights));
+  if (bottom) return AtBottom(part, node, group);
+  if (level + 1 == part.stop) return;
+  if (rights != 0) PrefetchNext(part, 2 * node + 2, level + 1);
+  std::copy_n(part.work.sorted.data(), rights, group.begin() + static_cast<ptrdiff_t>(lefts));
+  if (lefts != 0) Descend(part, 2 * node + 1, level + 1, group.first(lefts));
+  if (rights != 0) Descend(part, 2 * node + 2, level + 1, group.last(rights));
 }
 
-void TreeWalk::Output(size_t bottom, Group group) {
-  using Into = TreeArithmetic::Into;
-  const Into into = tree_ > 0 ? Into::kSum : tokens_.past_caches ? Into::kMemory : Into::kRow;
-  std::array<uint32_t, kMostLevels> nodes;
-  for (size_t level = shape_.levels(); level-- > 0; bottom = (bottom - 1) / 2) {
-    nodes[level] = static_cast<uint32_t>(tree_ * shape_.nodes_per_tree() + bottom);
+void TreeWalk::DescendTwo(const Part& part, size_t node, size_t level, Group group) {
+  const size_t n = part.tree * shape_.nodes_per_tree() + node, left = n + node + 1;
+  const bool bottom = level + 1 == shape_.depth;
+  if (part.stop > shape_.depth && !together_) {
+    for (const size_t of : {n, left, left + 1}) arithmetic_.PrefetchOut(of, {0, tokens_.y_stride});
   }
-  std::array<const float*, kMostAtOnce> logits;
-  std::array<float*, kMostAtOnce> y;
+  Rows rows;
+  std::array<float, 3 * kMostAtOnce> logits;
+  std::array<size_t, 4> counts{};  // by the turns of both levels
   for (size_t first = 0; first < group.size(); first += kMostAtOnce) {
     const size_t count = std::min(kMostAtOnce, group.size() - first);
+    RowsOf(part, level, group, first, count, rows);
+    arithmetic_.LogitsOfThree(n, left, rows.x.data(), rows.ahead, count, logits.data());
     for (size_t i = 0; i < count; ++i) {
-      logits[i] = scratch_.logits.data() + group[first + i] * stride_;
-      y[i] = tokens_.y + group[first + i] * tokens_.y_stride;
+      const uint32_t token = group[first + i];
+      const size_t right = logits[i] > 0.0f ? 1 : 0;
+      const float below = logits[(1 + right) * kMostAtOnce + i];
+      float* kept = part.work.logits.data() + token * stride_ + level;
+      kept[0] = logits[i], kept[1] = below;
+      const size_t child = 2 * node + 1 + right, turns = 2 * right + (!bottom && below > 0.0f ? 1 : 0);
+      part.work.turns[token] = static_cast<uint8_t>(turns);
+      part.work.ends[token] = static_cast<uint32_t>(bottom ? child : 2 * child + 1 + turns % 2);
+      ++counts[turns];
     }
-    arithmetic_.Outputs(nodes.data(), shape_.levels(), logits.data(), count, into, y.data());
+  }
+  if (!bottom && level + 2 == part.stop) return;
+  std::array<uint32_t*, 4> next;
+  for (size_t turns = 0, at = 0; turns < 4; at += counts[turns++]) next[turns] = part.work.sorted.data() + at;
+  for (const uint32_t token : group) *next[part.work.turns[token]]++ = token;
+  std::copy_n(part.work.sorted.data(), group.size(), group.begin());
+  for (size_t turns = 0; turns < 4; group = group.subspan(counts[turns++])) {
+    if (counts[turns] == 0) continue;
+    const size_t child = 2 * node + 1 + turns / 2;
+    if (bottom) {
+      AtBottom(part, child, group.first(counts[turns]));
+    } else {
+      Descend(part, 2 * child + 1 + turns % 2, level + 2, group.first(counts[turns]));
+    }
   }
 }
 
-// scratch_.order by scratch_.ends, stably; scratch_.ends are first_end ... first_end + ends - 1.
-void TreeWalk::SortByEnd(size_t first_end, size_t ends) {
-  scratch_.begins.assign(ends + 1, 0);
-  for (const uint32_t end : scratch_.ends) ++scratch_.begins[end - first_end + 1];
-  std::partial_sum(scratch_.begins.begin(), scratch_.begins.end(), scratch_.begins.begin());
-  std::vector<size_t>& next = scratch_.next;
-  next = scratch_.begins;
-  for (size_t t = 0; t < scratch_.ends.size(); ++t)
-    scratch_.order[next[scratch_.ends[t] - first_end]++] = static_cast<uint32_t>(t);
+void TreeWalk::AtBottom(const Part& part, size_t bottom, Group group) {
+  const size_t begin = static_cast<size_t>(group.data() - OrderOf(part.tree).data());
+  const PathGroup all{static_cast<uint32_t>(bottom), static_cast<uint32_t>(begin), static_cast<uint32_t>(group.size())};
+  if (together_) {
+    scratch_.groups[part.tree].push_back(all);
+    return Terms(part, all, scratch_.terms.data() + (part.tree * tokens_.count + begin) * term_bytes_);
+  }
+  constexpr auto kMost = static_cast<uint32_t>(kMostAtOnce);
+  for (uint32_t first = 0; first < all.count; first += kMost) {
+    const PathGroup some{all.bottom, all.begin + first, std::min(kMost, all.count - first)};
+    Terms(part, some, scratch_.terms.data());
+    SumGroup(part.tree, some, scratch_.terms.data(), {0, tokens_.y_stride});
+  }
 }
 
-void TreeWalk::WriteTrace(const NeuronTreeTrace& trace) const {
+// The nodes of the path to a bottom node, among the nodes of all trees.
+TreeWalk::PathNodes TreeWalk::NodesOf(size_t tree, size_t bottom) const {
+  PathNodes nodes;
+  for (size_t level = shape_.levels(); level-- > 0; bottom = (bottom - 1) / 2) {
+    nodes[level] = static_cast<uint32_t>(tree * shape_.nodes_per_tree() + bottom);
+  }
+  return nodes;
+}
+
+void TreeWalk::Terms(const Part& part, const PathGroup& group, std::byte* terms) {
+  const PathNodes nodes = NodesOf(part.tree, group.bottom);
+  const Group tokens = OrderOf(part.tree).subspan(group.begin, group.count);
+  for (const uint32_t token : tokens) {
+    arithmetic_.Terms(nodes.data(), shape_.levels(), part.work.logits.data() + token * stride_, terms);
+    terms += term_bytes_;
+  }
+}
+
+void TreeWalk::SumColumns(TreeArithmetic::Columns columns) {
+  for (size_t tree = 0; tree < shape_.trees; ++tree) {
+    const std::vector<PathGroup>& groups = scratch_.groups[tree];
+    for (size_t g = 0; g < groups.size(); ++g) {
+      if (g + kGroupsAhead < groups.size()) {
+        const size_t bottom = groups[g + kGroupsAhead].bottom, root = tree * shape_.nodes_per_tree();
+        arithmetic_.PrefetchOut(root + bottom, columns);
+        if (bottom % 2 == 1) arithmetic_.PrefetchOut(root + (bottom - 1) / 2, columns);
+      }
+      SumGroup(tree, groups[g], scratch_.terms.data() + (tree * tokens_.count + groups[g].begin) * term_bytes_,
+               columns);
+    }
+  }
+}
+
+void TreeWalk::SumGroup(size_t tree, const PathGroup& group, const std::byte* terms, TreeArithmetic::Columns columns) {
+  using Into = TreeArithmetic::Into;
+  const Into into = tree > 0 ? Into::kSum : tokens_.past_caches ? Into::kMemory : Into::kRow;
+  const PathNodes nodes = NodesOf(tree, group.bottom);
+  const Group tokens = OrderOf(tree).subspan(group.begin, group.count);
+  std::array<const std::byte*, kMostAtOnce> some;
+  std::array<float*, kMostAtOnce> y;
+  for (size_t first = 0; first < tokens.size(); first += kMostAtOnce) {
+    const size_t count = std::min(kMostAtOnce, tokens.size() - first);
+    for (size_t i = 0; i < count; ++i) {
+      some[i] = terms + (first + i) * term_bytes_;
+      y[i] = tokens_.y + tokens[first + i] * tokens_.y_stride;
+    }
+    arithmetic_.Outputs(nodes.data(), shape_.levels(), some.data(), count, columns, into, y.data());
+  }
+}
+
+// `order` by `ends`, stably; ends are first_end ... first_end + ends - 1.
+void TreeWalk::SortByEnd(const Part& part, size_t first_end, size_t ends) {
+  Work& work = part.work;
+  const Group order = OrderOf(part.tree);
+  work.begins.assign(ends + 1, 0);
+  for (size_t t = 0; t < order.size(); ++t) ++work.begins[work.ends[t] - first_end + 1];
+  std::partial_sum(work.begins.begin(), work.begins.end(), work.begins.begin());
+  work.next = work.begins;
+  for (size_t t = 0; t < order.size(); ++t) order[work.next[work.ends[t] - first_end]++] = static_cast<uint32_t>(t);
+}
+
+void TreeWalk::WriteTrace(const Part& part, const NeuronTreeTrace& trace) const {
   const size_t levels = shape_.levels();
   for (size_t t = 0; t < tokens_.count; ++t) {
-    const size_t at = (t * shape_.trees + tree_) * levels;
-    std::copy_n(scratch_.logits.data() + t * stride_, levels, trace.logits + at);
-    size_t node = scratch_.ends[t];
-    for (size_t level = levels; level-- > 0; node = (node - 1) / 2) {
-      trace.nodes[at + level] = static_cast<uint32_t>(tree_ * shape_.nodes_per_tree() + node);
-    }
+    const size_t at = (t * shape_.trees + part.tree) * levels;
+    std::copy_n(part.work.logits.data() + t * stride_, levels, trace.logits + at);
+    const PathNodes nodes = NodesOf(part.tree, part.work.ends[t]);
+    std::copy_n(nodes.begin(), levels, trace.nodes + at);
   }
 }
 

@@ -7,19 +7,23 @@
 //     1. The top levels, in chunks of tokens that fit the second-level cache beside those levels' rows.
 //     2. The tokens are sorted by the subtree they have reached.
 //     3. Each subtree takes its tokens, depth first: at every node they share its row, and at the bottom all tokens of
-//     a
-//        group have taken one path, so that their outputs are one small product.
+//        a group have taken one path, so that their outputs are one small product.
 //
-// Each token is read from memory twice; the arithmetic asks for the next ones while it computes. Nothing of a token's
-// sums depends on its group: results are the bits that the token gets alone.
+// Tokens come from the second-level cache at half the speed at which they are multiplied: where there are several at a
+// node, its decision and both of its children's are computed at once.
+//
+// The tokens ahead are asked for while the arithmetic computes. Nothing of a token's sums depends on its group: results
+// are the bits that the token gets alone.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "grove/base/aligned.h"
+#include "grove/base/thread_pool.h"
 #include "grove/kernels/neuron_tree.h"
 #include "grove/kernels/tree_arithmetic.h"
 
@@ -43,6 +47,9 @@ enum class WalkForm {
 };
 WalkForm ChooseWalkForm(const NeuronTreeShape& shape, size_t tokens, size_t threads);
 
+// Whether one walk of all threads together is better than a walk by each.
+bool WalkTogether(const NeuronTreeShape& shape, size_t tokens, size_t threads);
+
 // Tokens of one TreeWalk.
 size_t WalkGrain(const NeuronTreeShape& shape, size_t tokens, size_t threads);
 
@@ -55,38 +62,76 @@ inline void PrefetchIntoL2(const void* row, size_t bytes) {
 
 class TreeWalk {
  public:
-  TreeWalk(const NeuronTreeShape& shape, const TreeArithmetic& arithmetic);
+  // Of the calling thread, until its next walk.
+  TreeWalk(const NeuronTreeShape& shape, const TreeArithmetic& arithmetic, const TreeTokens& tokens);
 
   // y is overwritten. `trace` may be null.
-  void Run(const TreeTokens& tokens, const NeuronTreeTrace* trace);
+  void Run(const NeuronTreeTrace* trace);
+
+  // The same by all threads together, trees and then columns going over them: for few tokens, where each thread would
+  // otherwise read all weights. Several trees only.
+  void RunTogether(const NeuronTreeTrace* trace, ThreadPool& pool);
 
  private:
   using Group = std::span<uint32_t>;
+  using PathNodes = std::array<uint32_t, 64>;  // of each level
 
-  // Kept by each thread from call to call.
+  // Tokens that took one path, a range of a tree's `order`.
+  struct PathGroup {
+    uint32_t bottom, begin, count;
+  };
+
+  // Kept by each thread from call to call; nodes count within their tree. What all threads of RunTogether() share:
   struct Scratch {
-    std::vector<uint32_t> order, sorted, ends;  // [tokens]; nodes count within the tree
-    std::vector<size_t> begins, next;           // of each subtree's tokens in `order`, one more at the end
-    AlignedArray<float> logits;                 // [tokens, stride]
+    AlignedArray<uint32_t> order;   // [tokens], of each tree if together
+    AlignedArray<std::byte> terms;  // [trees, tokens in `order`, bytes] if together, or [kMostAtOnce, bytes]
+    std::vector<std::vector<PathGroup>> groups;  // of each tree, if together
+  };
+  // What each needs for a tree:
+  struct Work {
+    AlignedArray<uint32_t> ends, sorted;  // [tokens]
+    AlignedArray<uint8_t> turns;          // [tokens]
+    AlignedArray<float> logits;           // [tokens, stride]
+    std::vector<size_t> begins, next;     // of each subtree's tokens in `order`, one more at the end
   };
   static Scratch& ThreadScratch();
+  static Work& ThreadWork();
 
-  void WalkTree();
-  // Through the levels from `level` on, up to `stop`, where ends_[token] becomes the node below; at the bottom the
-  // outputs are added.
-  void Descend(size_t node, size_t level, size_t stop, Group group);
-  void Output(size_t bottom, Group group);
-  void SortByEnd(size_t first_end, size_t ends);
-  void WriteTrace(const NeuronTreeTrace& trace) const;
-  const std::byte* Ahead(size_t position, size_t level) const;
+  // A part of a tree that a group of tokens goes through, from level `first` up to `stop`.
+  struct Part {
+    Work& work;
+    size_t tree, first, stop;
+    size_t ahead;  // positions in `order` between a token and the one that is asked for
+  };
+  // The rows of some tokens of a group and those that are asked for meanwhile, null if none.
+  struct Rows {
+    std::array<const void*, TreeArithmetic::kMostAtOnce> x, next;
+    const void* const* ahead = nullptr;
+  };
+
+  Group OrderOf(size_t tree) { return {scratch_.order.data() + (together_ ? tree * tokens_.count : 0), tokens_.count}; }
+  void Paths(size_t first_tree, size_t last_tree, const NeuronTreeTrace* trace);
+  // Through the levels from `level` on, up to part.stop, where ends[token] becomes the node below.
+  void Descend(const Part& part, size_t node, size_t level, Group group);
+  // The same by two levels at once.
+  void DescendTwo(const Part& part, size_t node, size_t level, Group group);
+  void RowsOf(const Part& part, size_t level, Group group, size_t first, size_t count, Rows& rows);
+  void PrefetchNext(const Part& part, size_t node, size_t level);
+  void AtBottom(const Part& part, size_t bottom, Group group);
+  // Outputs of all trees, from the groups that Paths() has found.
+  void SumColumns(TreeArithmetic::Columns columns);
+  void SumGroup(size_t tree, const PathGroup& group, const std::byte* terms, TreeArithmetic::Columns columns);
+  void Terms(const Part& part, const PathGroup& group, std::byte* terms);
+  PathNodes NodesOf(size_t tree, size_t bottom) const;
+  void SortByEnd(const Part& part, size_t first_end, size_t ends);
+  void WriteTrace(const Part& part, const NeuronTreeTrace& trace) const;
 
   const NeuronTreeShape& shape_;
   const TreeArithmetic& arithmetic_;
-  TreeTokens tokens_;
-  size_t tree_ = 0;
-  size_t stride_;           // of the logits
-  size_t first_level_ = 0;  // of this part of the tree
-  size_t ahead_ = 0;        // positions in `order` between a token and the one asked for
+  const TreeTokens tokens_;
+  const size_t stride_;      // of the logits
+  const size_t term_bytes_;  // of a token's terms of one path
+  bool together_ = false;
   Scratch& scratch_;
 };
 

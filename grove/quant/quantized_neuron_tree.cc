@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <vector>
 
 #include "grove/base/bf16.h"
+#include "grove/base/check.h"
 #include "grove/kernels/tree_walk.h"
 #include "grove/quant/exact_activation.h"
 #include "grove/quant/row_kernels.h"
@@ -15,8 +17,19 @@ namespace grove {
 namespace {
 
 constexpr size_t kMostTerms = 128;  // of one path
-constexpr size_t kMostAtOnce = 64;  // tokens of one call, as in tree_walk.cc
+constexpr size_t kMostAtOnce = TreeArithmetic::kMostAtOnce;
 constexpr size_t kScaleBytes = 64;  // before the values of an int8 token: its scale
+
+// Terms of a path are taken `group` at a time.
+size_t Groups(const NeuronTreeShape& shape, size_t levels, size_t group) {
+  const size_t terms = shape.two_sided ? 2 * levels : levels;
+  return (terms + group - 1) / group;
+}
+
+void PrefetchColumns(const QuantizedNeuronTree& tree, size_t node, TreeArithmetic::Columns columns) {
+  const size_t value = tree.row_bytes() / tree.row();
+  PrefetchIntoL2(tree.out(node) + columns.begin * value, (columns.end - columns.begin) * value);
+}
 
 // What the outputs of up to kOutputTokens tokens share: the rows of their path.
 template <class Value, size_t kGroup>
@@ -57,25 +70,44 @@ class Bf16Arithmetic : public TreeArithmetic {
                          reinterpret_cast<const uint16_t* const*>(x), ahead, count, logits);
   }
 
-  void Outputs(const uint32_t* nodes, size_t levels, const float* const* logits, size_t count, Into into,
-               float* const* y) const override {
-    const Path<uint16_t, 2> path(tree_, nodes, levels);
-    uint32_t scales[kOutputTokens][64];
-    for (size_t t = 0; t < count; t += kOutputTokens) {
-      const size_t tokens = std::min(kOutputTokens, count - t);
-      for (size_t i = 0; i < tokens; ++i) {
-        std::array<float, kMostTerms + 1> values{};
-        const size_t terms = ActivatePath(tree_.shape(), logits[t + i], levels, values.data());
-        values[terms] = 0.0f;
-        for (size_t p = 0; p < path.groups; ++p) {
-          scales[i][p] = ToBf16(values[2 * p]).bits | uint32_t{ToBf16(values[2 * p + 1]).bits} << 16;
-        }
-      }
-      kernels_.bf16_outputs(path.rows.data(), path.groups, scales, tree_.row(), tokens, into, y + t);
+  bool takes_three() const override { return true; }
+  void LogitsOfThree(size_t node, size_t left, const void* const* x, const void* const* ahead, size_t count,
+                     float* logits) const override {
+    const uint16_t* weights[3];
+    float biases[3];
+    for (size_t i = 0; i < 3; ++i) {
+      const size_t n = i == 0 ? node : left + i - 1;
+      weights[i] = reinterpret_cast<const uint16_t*>(tree_.in(n));
+      biases[i] = tree_.bias(n);
+    }
+    kernels_.bf16_logits_of_three(weights, biases, tree_.row(), reinterpret_cast<const uint16_t* const*>(x), ahead,
+                                  count, logits);
+  }
+
+  size_t TermBytes(size_t levels) const override { return sizeof(uint32_t) * Groups(tree_.shape(), levels, 2); }
+
+  void Terms(const uint32_t*, size_t levels, const float* logits, std::byte* terms) const override {
+    std::array<float, kMostTerms + 1> values{};
+    const size_t count = ActivatePath(tree_.shape(), logits, levels, values.data());
+    values[count] = 0.0f;
+    auto* pairs = reinterpret_cast<uint32_t*>(terms);
+    for (size_t p = 0; p < Groups(tree_.shape(), levels, 2); ++p) {
+      pairs[p] = ToBf16(values[2 * p]).bits | uint32_t{ToBf16(values[2 * p + 1]).bits} << 16;
     }
   }
 
-  void PrefetchOut(size_t node) const override { PrefetchIntoL2(tree_.out(node), tree_.row_bytes()); }
+  void Outputs(const uint32_t* nodes, size_t levels, const std::byte* const* terms, size_t count, Columns columns,
+               Into into, float* const* y) const override {
+    const Path<uint16_t, 2> path(tree_, nodes, levels);
+    const auto* scales = reinterpret_cast<const uint32_t* const*>(terms);
+    for (size_t t = 0; t < count; t += kOutputTokens) {
+      const size_t tokens = std::min(kOutputTokens, count - t);
+      kernels_.bf16_outputs(path.rows.data(), path.groups, scales + t, columns, tokens, into, y + t);
+    }
+  }
+
+  void PrefetchIn(size_t node) const override { PrefetchIntoL2(tree_.in(node), tree_.row_bytes()); }
+  void PrefetchOut(size_t node, Columns columns) const override { PrefetchColumns(tree_, node, columns); }
 
  private:
   const QuantizedNeuronTree& tree_;
@@ -99,21 +131,34 @@ class Int8Arithmetic : public TreeArithmetic {
     }
   }
 
-  void Outputs(const uint32_t* nodes, size_t levels, const float* const* logits, size_t count, Into into,
-               float* const* y) const override {
+  bool takes_three() const override { return false; }
+  void LogitsOfThree(size_t, size_t, const void* const*, const void* const*, size_t, float*) const override {
+    GROVE_CHECK(!"takes_three() was asked first");
+  }
+
+  // The groups' values, then their scale.
+  size_t TermBytes(size_t levels) const override { return sizeof(uint32_t) * (Groups(tree_.shape(), levels, 4) + 1); }
+
+  void Terms(const uint32_t* nodes, size_t levels, const float* logits, std::byte* terms) const override {
+    const size_t quads = Groups(tree_.shape(), levels, 4);
+    auto* values = reinterpret_cast<uint32_t*>(terms);
+    values[quads] = std::bit_cast<uint32_t>(QuantizePath(nodes, levels, logits, quads, values));
+  }
+
+  void Outputs(const uint32_t* nodes, size_t levels, const std::byte* const* terms, size_t count, Columns columns,
+               Into into, float* const* y) const override {
     const Path<int8_t, 4> path(tree_, nodes, levels);
-    uint32_t values[kOutputTokens][64];
-    float scales[kOutputTokens];
+    const auto* values = reinterpret_cast<const uint32_t* const*>(terms);
+    std::array<float, kOutputTokens> scales{};
     for (size_t t = 0; t < count; t += kOutputTokens) {
       const size_t tokens = std::min(kOutputTokens, count - t);
-      for (size_t i = 0; i < tokens; ++i) {
-        scales[i] = QuantizePath(nodes, levels, logits[t + i], path.groups, values[i]);
-      }
-      kernels_.int8_outputs(path.rows.data(), path.groups, values, scales, tree_.row(), tokens, into, y + t);
+      for (size_t i = 0; i < tokens; ++i) scales[i] = std::bit_cast<float>(values[t + i][path.groups]);
+      kernels_.int8_outputs(path.rows.data(), path.groups, values + t, scales.data(), columns, tokens, into, y + t);
     }
   }
 
-  void PrefetchOut(size_t node) const override { PrefetchIntoL2(tree_.out(node), tree_.row_bytes()); }
+  void PrefetchIn(size_t node) const override { PrefetchIntoL2(tree_.in(node), tree_.row_bytes()); }
+  void PrefetchOut(size_t node, Columns columns) const override { PrefetchColumns(tree_, node, columns); }
 
  private:
   float QuantizePath(const uint32_t* nodes, size_t levels, const float* logits, size_t quads, uint32_t* packed) const {
@@ -145,14 +190,17 @@ struct EncodedTokens {
   AlignedArray<std::byte> rows;
   AlignedArray<float> y;  // where the caller's rows are no whole blocks
 
-  void Encode(const QuantizedNeuronTree& tree, const float* x, size_t tokens) {
+  void Resize(const QuantizedNeuronTree& tree, size_t tokens) {
+    stride = tree.row_bytes() + (tree.precision() == Quantization::kInt8 ? kScaleBytes : 0);
+    AtLeast(rows, tokens * stride);
+  }
+
+  // Tokens begin ... end - 1 of x.
+  void Encode(const QuantizedNeuronTree& tree, const float* x, size_t begin, size_t end) {
     const size_t width = tree.shape().width;
-    const bool int8 = tree.precision() == Quantization::kInt8;
-    stride = tree.row_bytes() + (int8 ? kScaleBytes : 0);
-    if (rows.size() < tokens * stride) rows = AlignedArray<std::byte>(tokens * stride);
-    for (size_t t = 0; t < tokens; ++t) {
+    for (size_t t = begin; t < end; ++t) {
       std::byte* row = rows.data() + t * stride;
-      if (int8) {
+      if (tree.precision() == Quantization::kInt8) {
         EncodeInt8(x + t * width, width, tree.row(), row);
       } else {
         RoundRow(x + t * width, width, reinterpret_cast<uint16_t*>(row));
@@ -226,22 +274,31 @@ void NeuronTreeForward(const QuantizedNeuronTree& weights, const float* x, size_
   const Int8Arithmetic int8(weights);
   const TreeArithmetic& arithmetic =
       weights.precision() == Quantization::kInt8 ? static_cast<const TreeArithmetic&>(int8) : bf16;
-  pool.ParallelFor(tokens, WalkGrain(shape, tokens, pool.threads()), [&](size_t begin, size_t end) {
-    static thread_local EncodedTokens encoded;
+  static thread_local EncodedTokens scratch;
+  const auto walk = [&](EncodedTokens& encoded, size_t begin, size_t end, ThreadPool* together) {
     const size_t count = end - begin;
-    encoded.Encode(weights, x + begin * width, count);
     const bool whole = padded == width;
-    if (!whole && encoded.y.size() < count * padded) encoded.y = AlignedArray<float>(count * padded);
-    float* target = whole ? y + begin * width : encoded.y.data();
-    TreeWalk(shape, arithmetic)
-        .Run({.x = encoded.rows.data(),
-              .x_stride = encoded.stride,
-              .y = target,
-              .y_stride = padded,
-              .count = count,
-              .past_caches = whole && WalkPastCaches(shape, target, tokens)},
-             nullptr);
+    float* target = whole ? y + begin * width : AtLeast(encoded.y, count * padded);
+    TreeWalk of_these(shape, arithmetic,
+                      {.x = encoded.rows.data(),
+                       .x_stride = encoded.stride,
+                       .y = target,
+                       .y_stride = padded,
+                       .count = count,
+                       .past_caches = whole && WalkPastCaches(shape, target, tokens)});
+    together ? of_these.RunTogether(nullptr, *together) : of_these.Run(nullptr);
     for (size_t t = 0; !whole && t < count; ++t) std::copy_n(target + t * padded, width, y + (begin + t) * width);
+  };
+  if (WalkTogether(shape, tokens, pool.threads())) {
+    EncodedTokens& encoded = scratch;
+    encoded.Resize(weights, tokens);
+    pool.ParallelFor(tokens, 16, [&](size_t begin, size_t end) { encoded.Encode(weights, x, begin, end); });
+    return walk(encoded, 0, tokens, &pool);
+  }
+  pool.ParallelFor(tokens, WalkGrain(shape, tokens, pool.threads()), [&](size_t begin, size_t end) {
+    scratch.Resize(weights, end - begin);
+    scratch.Encode(weights, x + begin * width, 0, end - begin);
+    walk(scratch, begin, end, nullptr);
   });
 }
 

@@ -33,6 +33,7 @@ constexpr size_t OutPosition(size_t c, size_t group) {
 }
 
 using Into = TreeArithmetic::Into;
+using Columns = TreeArithmetic::Columns;
 
 struct RowKernels {
   std::string name;  // "AVX512-BF16 and VNNI"
@@ -40,16 +41,19 @@ struct RowKernels {
   // logits[i] = bias + w . x[i]; `ahead` may be null: what to ask for meanwhile.
   void (*bf16_logits)(const uint16_t* w, float bias, size_t row, const uint16_t* const* x, const void* const* ahead,
                       size_t count, float* logits);
+  // The same of three rows of weights: logits [3, kMostAtOnce].
+  void (*bf16_logits_of_three)(const uint16_t* const* w, const float* biases, size_t row, const uint16_t* const* x,
+                               const void* const* ahead, size_t count, float* logits);
   // y[i] = (y[i] +) sum over p < pairs of scales[i][p]'s two halves times rows[2p] and rows[2p + 1].
-  void (*bf16_outputs)(const uint16_t* const* rows, size_t pairs, const uint32_t (*scales)[64], size_t row,
+  void (*bf16_outputs)(const uint16_t* const* rows, size_t pairs, const uint32_t* const* scales, Columns columns,
                        size_t count, Into into, float* const* y);
 
   // dots[i] = w . x[i]
   void (*int8_dots)(const int8_t* w, size_t row, const uint8_t* const* x, const void* const* ahead, size_t count,
                     int32_t* dots);
   // y[i] = (y[i] +) scale[i] * (sum over q < quads of values[i][q]'s four bytes times rows[4q ... 4q + 3])
-  void (*int8_outputs)(const int8_t* const* rows, size_t quads, const uint32_t (*values)[64], const float* scales,
-                       size_t row, size_t count, Into into, float* const* y);
+  void (*int8_outputs)(const int8_t* const* rows, size_t quads, const uint32_t* const* values, const float* scales,
+                       Columns columns, size_t count, Into into, float* const* y);
 
   // Gathered rows times a block of weights: c[r * columns + n] = sum over g < groups and i of a[r][g][i] * b[g][n][i],
   // i < 2 (bf16) or 4 (int8). `columns` is a multiple of 16.

@@ -20,12 +20,20 @@ namespace {
 inline constexpr size_t kAccumulators = 4;  // of a dot product: they hide the latency of the instruction
 inline constexpr size_t kVectorBytes = 64;
 
+// kKeep: in a register, for several uses; GCC otherwise repeats the load as an operand of each (KeepInRegister() of
+// kernels/simd-inl.h).
+template <bool kKeep>
+inline __m512i Load(const std::byte* from) {
+  __m512i v = _mm512_loadu_si512(from);
+  if (kKeep) asm("" : "+v"(v));  // NOLINT(hicpp-no-assembler)
+  return v;
+}
+
 struct Bf16Dot {
   using Sum = __m512;
   static Sum Zero() { return _mm512_setzero_ps(); }
-  static Sum Add(Sum sum, const std::byte* w, const std::byte* x) {
-    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(_mm512_loadu_si512(x)),
-                            reinterpret_cast<__m512bh>(_mm512_loadu_si512(w)));
+  static Sum Add(Sum sum, __m512i w, __m512i x) {
+    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(w));
   }
   static Sum AddBroadcast(Sum sum, const std::byte* w, __m512i x) {
     return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(_mm512_loadu_si512(w)));
@@ -39,9 +47,7 @@ struct Bf16Dot {
 struct Int8Dot {
   using Sum = __m512i;
   static Sum Zero() { return _mm512_setzero_si512(); }
-  static Sum Add(Sum sum, const std::byte* w, const std::byte* x) {
-    return _mm512_dpbusd_epi32(sum, _mm512_loadu_si512(x), _mm512_loadu_si512(w));
-  }
+  static Sum Add(Sum sum, __m512i w, __m512i x) { return _mm512_dpbusd_epi32(sum, x, w); }
   static Sum AddBroadcast(Sum sum, const std::byte* w, __m512i x) {
     return _mm512_dpbusd_epi32(sum, x, _mm512_loadu_si512(w));
   }
@@ -51,57 +57,84 @@ struct Int8Dot {
   }
 };
 
-template <class Dot, size_t kTokens, class Result>
-inline void DotTile(const std::byte* w, size_t bytes, const std::byte* const* x, const std::byte* const* ahead,
-                    Result* results) {
-  typename Dot::Sum sum[kTokens][kAccumulators];
+// results [kNodes, stride]
+template <class Dot, size_t kTokens, size_t kNodes, class Result>
+inline void DotTile(const std::byte* const* w, size_t bytes, const std::byte* const* x, const std::byte* const* ahead,
+                    Result* results, size_t stride) {
+  typename Dot::Sum sum[kNodes][kTokens][kAccumulators];
 #pragma GCC unroll 8
-  for (size_t t = 0; t < kTokens; ++t) {
+  for (size_t n = 0; n < kNodes; ++n) {
 #pragma GCC unroll 8
-    for (size_t v = 0; v < kAccumulators; ++v) sum[t][v] = Dot::Zero();
+    for (size_t t = 0; t < kTokens; ++t) {
+#pragma GCC unroll 8
+      for (size_t v = 0; v < kAccumulators; ++v) sum[n][t][v] = Dot::Zero();
+    }
   }
+  const auto add = [&](size_t i, size_t v) {
+    __m512i token[kTokens];
+#pragma GCC unroll 8
+    for (size_t t = 0; t < kTokens; ++t) token[t] = Load<(kNodes > 1)>(x[t] + i);
+#pragma GCC unroll 8
+    for (size_t n = 0; n < kNodes; ++n) {
+      const __m512i row = Load<(kTokens > 1)>(w[n] + i);
+#pragma GCC unroll 8
+      for (size_t t = 0; t < kTokens; ++t) sum[n][t][v] = Dot::Add(sum[n][t][v], row, token[t]);
+    }
+  };
   size_t i = 0;
   for (; i + kAccumulators * kVectorBytes <= bytes; i += kAccumulators * kVectorBytes) {
 #pragma GCC unroll 8
-    for (size_t t = 0; t < kTokens; ++t) {
-      if (ahead) __builtin_prefetch(ahead[t] + i / 4, 0, 2);
-#pragma GCC unroll 8
-      for (size_t v = 0; v < kAccumulators; ++v) {
-        sum[t][v] = Dot::Add(sum[t][v], w + i + v * kVectorBytes, x[t] + i + v * kVectorBytes);
-      }
+    for (size_t t = 0; ahead && t < kTokens; ++t) {
+      __builtin_prefetch(ahead[t] + i / 4, 0, 2);
+      if (kNodes > 1) __builtin_prefetch(ahead[t] + bytes / 4 + i / 4, 0, 2);
     }
-  }
-  for (; i < bytes; i += kVectorBytes) {
 #pragma GCC unroll 8
-    for (size_t t = 0; t < kTokens; ++t) sum[t][0] = Dot::Add(sum[t][0], w + i, x[t] + i);
+    for (size_t v = 0; v < kAccumulators; ++v) add(i + v * kVectorBytes, v);
   }
+  for (; i < bytes; i += kVectorBytes) add(i, 0);
 #pragma GCC unroll 8
-  for (size_t t = 0; t < kTokens; ++t) results[t] = Dot::Total(sum[t]);
+  for (size_t n = 0; n < kNodes; ++n) {
+#pragma GCC unroll 8
+    for (size_t t = 0; t < kTokens; ++t) results[n * stride + t] = Dot::Total(sum[n][t]);
+  }
 }
 
-template <class Dot, class Result>
-inline void Dots(const void* weights, size_t bytes, const void* const* rows, const void* const* asked, size_t count,
-                 Result* results) {
-  const auto* w = static_cast<const std::byte*>(weights);
+template <class Dot, size_t kNodes, class Result>
+inline void Dots(const void* const* weights, size_t bytes, const void* const* rows, const void* const* asked,
+                 size_t count, Result* results) {
+  constexpr size_t kTokens = kNodes == 1 ? 4 : 2, kStride = TreeArithmetic::kMostAtOnce;
+  const auto* const* w = reinterpret_cast<const std::byte* const*>(weights);
   const auto* const* x = reinterpret_cast<const std::byte* const*>(rows);
   const auto* const* ahead = reinterpret_cast<const std::byte* const*>(asked);
   size_t t = 0;
   const auto next = [&] { return ahead ? ahead + t : nullptr; };
-  for (; t + 4 <= count; t += 4) DotTile<Dot, 4>(w, bytes, x + t, next(), results + t);
-  if (count - t == 3) return DotTile<Dot, 3>(w, bytes, x + t, next(), results + t);
-  if (count - t == 2) return DotTile<Dot, 2>(w, bytes, x + t, next(), results + t);
-  if (count - t == 1) DotTile<Dot, 1>(w, bytes, x + t, next(), results + t);
+  for (; t + kTokens <= count; t += kTokens)
+    DotTile<Dot, kTokens, kNodes>(w, bytes, x + t, next(), results + t, kStride);
+  if (kTokens > 3 && count - t == 3) return DotTile<Dot, 3, kNodes>(w, bytes, x + t, next(), results + t, kStride);
+  if (kTokens > 2 && count - t == 2) return DotTile<Dot, 2, kNodes>(w, bytes, x + t, next(), results + t, kStride);
+  if (count - t == 1) DotTile<Dot, 1, kNodes>(w, bytes, x + t, next(), results + t, kStride);
 }
 
 void Bf16Logits(const uint16_t* w, float bias, size_t row, const uint16_t* const* x, const void* const* ahead,
                 size_t count, float* logits) {
-  Dots<Bf16Dot>(w, 2 * row, reinterpret_cast<const void* const*>(x), ahead, count, logits);
+  const void* const weights = w;
+  Dots<Bf16Dot, 1>(&weights, 2 * row, reinterpret_cast<const void* const*>(x), ahead, count, logits);
   for (size_t i = 0; i < count; ++i) logits[i] += bias;
+}
+
+void Bf16LogitsOfThree(const uint16_t* const* w, const float* biases, size_t row, const uint16_t* const* x,
+                       const void* const* ahead, size_t count, float* logits) {
+  Dots<Bf16Dot, 3>(reinterpret_cast<const void* const*>(w), 2 * row, reinterpret_cast<const void* const*>(x), ahead,
+                   count, logits);
+  for (size_t n = 0; n < 3; ++n) {
+    for (size_t i = 0; i < count; ++i) logits[n * TreeArithmetic::kMostAtOnce + i] += biases[n];
+  }
 }
 
 void Int8Dots(const int8_t* w, size_t row, const uint8_t* const* x, const void* const* ahead, size_t count,
               int32_t* dots) {
-  Dots<Int8Dot>(w, row, reinterpret_cast<const void* const*>(x), ahead, count, dots);
+  const void* const weights = w;
+  Dots<Int8Dot, 1>(&weights, row, reinterpret_cast<const void* const*>(x), ahead, count, dots);
 }
 
 inline void StoreRow(Into into, __m512 value, float* y) {
@@ -110,7 +143,7 @@ inline void StoreRow(Into into, __m512 value, float* y) {
 
 // 32 columns of kTokens tokens.
 template <size_t kTokens>
-inline void Bf16OutputTile(const uint16_t* const* rows, size_t pairs, const uint32_t (*scales)[64], size_t column,
+inline void Bf16OutputTile(const uint16_t* const* rows, size_t pairs, const uint32_t* const* scales, size_t column,
                            Into into, float* const* y) {
   __m512 sum[kTokens][2];
 #pragma GCC unroll 8
@@ -140,7 +173,7 @@ inline void Bf16OutputTile(const uint16_t* const* rows, size_t pairs, const uint
 
 // 64 columns of kTokens tokens.
 template <size_t kTokens>
-inline void Int8OutputTile(const int8_t* const* rows, size_t quads, const uint32_t (*values)[64], const float* scales,
+inline void Int8OutputTile(const int8_t* const* rows, size_t quads, const uint32_t* const* values, const float* scales,
                            const int32_t* begins, size_t column, Into into, float* const* y) {
   __m512i sum[kTokens][4];
 #pragma GCC unroll 8
@@ -176,34 +209,35 @@ inline void Int8OutputTile(const int8_t* const* rows, size_t quads, const uint32
 }
 
 template <size_t kTokens>
-void Bf16OutputRows(const uint16_t* const* rows, size_t pairs, const uint32_t (*scales)[64], size_t row, Into into,
-                    float* const* y) {
-  for (size_t c = 0; c < row; c += 32) Bf16OutputTile<kTokens>(rows, pairs, scales, c, into, y);
+void Bf16OutputRows(const uint16_t* const* rows, size_t pairs, const uint32_t* const* scales, Columns columns,
+                    Into into, float* const* y) {
+  for (size_t c = columns.begin; c < columns.end; c += 32) Bf16OutputTile<kTokens>(rows, pairs, scales, c, into, y);
 }
 
 template <size_t kTokens>
-void Int8OutputRows(const int8_t* const* rows, size_t quads, const uint32_t (*values)[64], const float* scales,
-                    size_t row, Into into, float* const* y) {
+void Int8OutputRows(const int8_t* const* rows, size_t quads, const uint32_t* const* values, const float* scales,
+                    Columns columns, Into into, float* const* y) {
   // A signed weight w is multiplied as u8, w + 128 = w ^ 0x80: 128 times the values' sum is too much.
   int32_t begins[kTokens] = {};
   for (size_t t = 0; t < kTokens; ++t) {
     for (size_t i = 0; i < 4 * quads; ++i) begins[t] -= 128 * static_cast<int8_t>(values[t][i / 4] >> (i % 4 * 8));
   }
-  for (size_t c = 0; c < row; c += 64) Int8OutputTile<kTokens>(rows, quads, values, scales, begins, c, into, y);
+  for (size_t c = columns.begin; c < columns.end; c += 64)
+    Int8OutputTile<kTokens>(rows, quads, values, scales, begins, c, into, y);
 }
 
-void Bf16Outputs(const uint16_t* const* rows, size_t pairs, const uint32_t (*scales)[64], size_t row, size_t count,
-                 Into into, float* const* y) {
+void Bf16Outputs(const uint16_t* const* rows, size_t pairs, const uint32_t* const* scales, Columns columns,
+                 size_t count, Into into, float* const* y) {
   constexpr decltype(&Bf16OutputRows<1>) kRows[] = {Bf16OutputRows<1>, Bf16OutputRows<2>, Bf16OutputRows<3>,
                                                     Bf16OutputRows<4>};
-  kRows[count - 1](rows, pairs, scales, row, into, y);
+  kRows[count - 1](rows, pairs, scales, columns, into, y);
 }
 
-void Int8Outputs(const int8_t* const* rows, size_t quads, const uint32_t (*values)[64], const float* scales, size_t row,
-                 size_t count, Into into, float* const* y) {
+void Int8Outputs(const int8_t* const* rows, size_t quads, const uint32_t* const* values, const float* scales,
+                 Columns columns, size_t count, Into into, float* const* y) {
   constexpr decltype(&Int8OutputRows<1>) kRows[] = {Int8OutputRows<1>, Int8OutputRows<2>, Int8OutputRows<3>,
                                                     Int8OutputRows<4>};
-  kRows[count - 1](rows, quads, values, scales, row, into, y);
+  kRows[count - 1](rows, quads, values, scales, columns, into, y);
 }
 
 // One tile of C: kRows x 16 kVecs. A row's group of values is 4 bytes.
@@ -268,7 +302,7 @@ namespace grove {
 
 const RowKernels* Avx512RowKernels() {
   static const RowKernels kernels{
-      "AVX512-BF16 and VNNI", Bf16Logits, Bf16Outputs, Int8Dots, Int8Outputs, Bf16Block, Int8Block};
+      "AVX512-BF16 and VNNI", Bf16Logits, Bf16LogitsOfThree, Bf16Outputs, Int8Dots, Int8Outputs, Bf16Block, Int8Block};
   const bool present = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") &&
                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                        __builtin_cpu_supports("avx512dq");

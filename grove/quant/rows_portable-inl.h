@@ -52,10 +52,17 @@ inline void PortableInt8Dots(const int8_t* w, size_t row, const uint8_t* const* 
   }
 }
 
-inline void PortableBf16Outputs(const uint16_t* const* rows, size_t pairs, const uint32_t (*scales)[64], size_t row,
-                                size_t count, Into into, float* const* y) {
+inline void PortableBf16LogitsOfThree(const uint16_t* const* w, const float* biases, size_t row,
+                                      const uint16_t* const* x, const void* const* ahead, size_t count, float* logits) {
+  for (size_t n = 0; n < 3; ++n) {
+    PortableBf16Logits(w[n], biases[n], row, x, ahead, count, logits + n * TreeArithmetic::kMostAtOnce);
+  }
+}
+
+inline void PortableBf16Outputs(const uint16_t* const* rows, size_t pairs, const uint32_t* const* scales,
+                                Columns columns, size_t count, Into into, float* const* y) {
   for (size_t t = 0; t < count; ++t) {
-    for (size_t c = 0; c < row; c += 16) {
+    for (size_t c = columns.begin; c < columns.end; c += 16) {
       float sum[16] = {};
       if (into == Into::kSum) std::copy_n(y[t] + c, 16, sum);
       const size_t first = OutPosition(c, 2);
@@ -71,10 +78,10 @@ inline void PortableBf16Outputs(const uint16_t* const* rows, size_t pairs, const
   }
 }
 
-inline void PortableInt8Outputs(const int8_t* const* rows, size_t quads, const uint32_t (*values)[64],
-                                const float* scales, size_t row, size_t count, Into into, float* const* y) {
+inline void PortableInt8Outputs(const int8_t* const* rows, size_t quads, const uint32_t* const* values,
+                                const float* scales, Columns columns, size_t count, Into into, float* const* y) {
   for (size_t t = 0; t < count; ++t) {
-    for (size_t c = 0; c < row; c += 16) {
+    for (size_t c = columns.begin; c < columns.end; c += 16) {
       int32_t sum[16] = {};
       const size_t first = OutPosition(c, 4);
       for (size_t level = 0; level < 4 * quads; ++level) {

@@ -12,6 +12,7 @@ namespace {
 HWY_EXPORT(HasAvx512);
 HWY_EXPORT(PortableBf16Block);
 HWY_EXPORT(PortableBf16Logits);
+HWY_EXPORT(PortableBf16LogitsOfThree);
 HWY_EXPORT(PortableBf16Outputs);
 HWY_EXPORT(PortableInt8Block);
 HWY_EXPORT(PortableInt8Dots);
@@ -23,6 +24,10 @@ const RowKernels& PortableRowKernels() {
       "portable",
       [](auto... arguments) {
         HWY_DYNAMIC_DISPATCH(PortableBf16Logits)
+        (arguments...);
+      },
+      [](auto... arguments) {
+        HWY_DYNAMIC_DISPATCH(PortableBf16LogitsOfThree)
         (arguments...);
       },
       [](auto... arguments) {
