@@ -19,7 +19,7 @@ import packed_text
 import program
 
 sys.path.insert(0, str(program.ROOT / "tools"))
-from studylib import analysis, check, decisions, packed, results, rows, runner, tables  # noqa: E402
+from studylib import analysis, check, cpu, decisions, packed, results, rows, runner, tables  # noqa: E402
 
 FAKE = """#!{python}
 import json, pathlib, sys, time
@@ -313,6 +313,35 @@ class Running(unittest.TestCase):
         path.write_text("none fast\n")
         with self.assertRaisesRegex(rows.StudyError, "rows.txt:1"):
             runner.read_specs(f"@{path}")
+
+
+FAKE_BENCH = """#!{python}
+import json, pathlib, sys
+models = [w for flag, w in zip(sys.argv, sys.argv[1:]) if flag == "--model"]
+assert all(pathlib.Path(m, "model.safetensors").exists() for m in models)
+seconds = {{"none": 1e-3, "dense-1536": 4e-3}}
+print(json.dumps(dict(target="ANY", models=[
+    dict(timings=[dict(median_seconds=seconds.get(pathlib.Path(m).name, 2e-3), tokens=1000)]) for m in models])))
+"""
+
+
+class Timing(unittest.TestCase):
+    def test_a_row_counts_by_its_ratio_to_dense(self):
+        with tempfile.TemporaryDirectory() as folder:
+            folder = pathlib.Path(folder)
+            for name, text in (("train", FAKE), ("bench", FAKE_BENCH)):
+                (folder / name).write_text(text.format(python=sys.executable))
+                (folder / name).chmod(0o755)
+            options = argparse.Namespace(
+                grove=folder / "bench", grove_train=folder / "train", data=folder, rows="leaf-8x64-2p,none", batch=8,
+                threads=1, seconds=1.0, work=folder / "work", results=folder / "results",
+            )  # fmt: skip
+            with contextlib.redirect_stdout(io.StringIO()):
+                self.assertEqual(cpu.measure(options), 0)
+            times = json.loads((folder / "results/cpu.json").read_text())["rows"]
+            self.assertEqual({name: t["microseconds_per_token"] for name, t in times.items()},
+                             {"none": 1.0, "dense-1536": 4.0, "leaf-8x64-2p": 2.0})
+            self.assertFalse((folder / "work/leaf-8x64-2p").exists(), "models of rows are large")
 
 
 class Rows(unittest.TestCase):

@@ -7,6 +7,7 @@
     study.py list                        the rows: what a token costs in each, and what each is for
     study.py command ROW                 the one grove-train command of a row
     study.py tables                      bench/results/study/*.json -> docs/study.md, docs/study-frontier*.svg
+    study.py cpu --grove BIN --grove-train BIN --data PACKED   each row's whole encoder on this CPU -> cpu.json
     study.py check --grove-train BIN     every row is one that grove-train accepts
     study.py decisions --data PACKED MODEL   what the search for leaves opens, counted on held-out text
     study.py prefix --data PACKED --tokens 40e6 --output PART   the first documents of a packed text
@@ -23,7 +24,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from studylib import check, decisions, packed, rows, runner, tables  # noqa: E402
+from studylib import check, cpu, decisions, packed, rows, runner, tables  # noqa: E402
 from studylib.rows import StudyError  # noqa: E402
 
 RESULTS = rows.ROOT / "bench/results/study"
@@ -75,6 +76,25 @@ def add_run(commands):
     run.add_argument("--poll", type=float, default=0.2, help=argparse.SUPPRESS)
 
 
+def add_cpu(commands):
+    cpu = commands.add_parser("cpu", help="time the whole encoder of each row on this machine's CPU")
+    cpu.add_argument("--grove", required=True, metavar="BIN")
+    cpu.add_argument("--grove-train", required=True, metavar="BIN", help="makes a model of each row's shape")
+    cpu.add_argument("--data", required=True, metavar="DIR", help="packed text, for the one step such a model takes")
+    cpu.add_argument("--rows", metavar="a,b", help="only these (default: rows with results)")
+    cpu.add_argument("--batch", type=int, default=8, help="sequences in a batch (default: 8)")
+    cpu.add_argument("--threads", type=int, default=1, help="default: 1")
+    cpu.add_argument("--seconds", type=float, default=2.0, help="for each of a run's three models (default: 2)")
+    cpu.add_argument("--work", default="/tmp/grove-study-cpu", metavar="DIR", help="folder for the models")
+    cpu.add_argument("--results", default=RESULTS, metavar="DIR", help="where cpu.json goes (default: bench/results/study)")
+
+
+def do_cpu(options):
+    for name in ("grove", "grove_train", "data", "work"):
+        setattr(options, name, os.path.abspath(getattr(options, name)))
+    return cpu.measure(options)
+
+
 def do_run(options):
     for name in ("grove_train", "data", "output", "work", "keep_models"):
         value = getattr(options, name)
@@ -113,6 +133,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     add_run(commands)
+    add_cpu(commands)
     commands.add_parser("list", help="rows and what a token costs in them")
     one = commands.add_parser("command", help="print the command of a row")
     one.add_argument("row")
@@ -147,6 +168,7 @@ def main():
         "run": do_run,
         "list": do_list,
         "command": do_command,
+        "cpu": do_cpu,
         "tables": tables.write,
         "check": check.check,
         "prefix": packed.prefix,

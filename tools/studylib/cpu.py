@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright 2026 The Grove Authors.
+"""What a token costs on a CPU: the whole encoder of each row, in the same process as none and dense-1536.
+
+A row's model takes one training step and no more: its time hangs on its shape and on routers that spread, which fresh ones
+do. Machines drift, so a row counts by its ratio to dense-1536 of its own run; microseconds are that ratio times
+the median of all runs' dense-1536.
+"""
+
+import datetime
+import json
+import pathlib
+import platform
+import shutil
+import statistics
+import subprocess
+
+from studylib import results, rows, runner
+from studylib.rows import StudyError
+
+NOTHING, REFERENCE = "none", "dense-1536"
+ONE_STEP = {"steps": 1, "batch": 2, "validate_every": 0, "validation_sequences": 2, "routing_every": 0, "log_every": 1}
+
+
+def processor():
+    try:
+        names = [line for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0].split(":", 1)[1].strip() if names else platform.machine()
+
+
+def ran(words):
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, cwd=rows.ROOT)
+    if done.returncode != 0:
+        raise StudyError(f"{' '.join(map(str, words[:3]))} fails: {(done.stderr.strip() or 'no word').splitlines()[-1]}")
+    return done.stdout
+
+
+def make_model(options, base, name, folder):
+    """A model of the row's shape in `folder`, unless one stands there."""
+    target = folder / name
+    if (target / "model.safetensors").exists():
+        return target
+    shape = {**rows.model_options(base, rows.load_row(name)), **ONE_STEP}
+    words = [options.grove_train, "pretrain", *rows.flags(shape), "--seed", 1, "--device", "cpu", "--overwrite"]
+    ran([*words, "--data", options.data, "--output", target])
+    return target
+
+
+def timed(options, models):
+    """Microseconds of a token in each of `models`."""
+    words = [options.grove, "bench", "encoder", "--json", "--batch", options.batch, "--threads", options.threads]
+    for model in models:
+        words += ["--model", model]
+    report = json.loads(ran([*words, "--seconds", options.seconds]))
+    timings = [model["timings"][0] for model in report["models"]]
+    return [1e6 * timing["median_seconds"] / timing["tokens"] for timing in timings], report
+
+
+def chosen_rows(options):
+    if options.rows:
+        return options.rows.split(",")
+    found = results.load_results(options.results)
+    return sorted({r["row"] for r in found if r["base"] == "base" and r["status"] == "ok"})
+
+
+def measure(options):
+    options.results, base = pathlib.Path(options.results), rows.load_base()
+    work = pathlib.Path(options.work)
+    names = [name for name in chosen_rows(options) if name not in (NOTHING, REFERENCE)]
+    ends = [make_model(options, base, name, work) for name in (NOTHING, REFERENCE)]
+    ratios, dense = {}, []
+    for name in names:
+        model = make_model(options, base, name, work)
+        (none, whole, own), report = timed(options, [*ends, model])
+        shutil.rmtree(model)  # up to hundreds of megabytes each
+        dense.append(whole)
+        ratios[name] = own / whole
+        ratios.setdefault(NOTHING, []).append(none / whole)
+        print(f"{name}: {own:.1f} us a token, {whole / own:.2f}x dense-1536 of the same run", flush=True)
+    if not dense:
+        raise StudyError("no row to measure besides none and dense-1536")
+    ratios = {**ratios, NOTHING: statistics.median(ratios[NOTHING]), REFERENCE: 1.0}
+    microseconds = statistics.median(dense)
+    summary = {
+        "about": f"whole encoder, {options.batch} x {base['length']} tokens, {options.threads} threads, fp32; median of interleaved rounds",
+        "command": f"tools/study.py cpu --threads {options.threads} --batch {options.batch} --seconds {options.seconds:g}",
+        "commit": runner.commit_of_tree(),
+        "date": datetime.date.today().isoformat(),
+        "processor": processor(),
+        "target": report.get("target"),
+        "rows": {
+            name: {"microseconds_per_token": round(ratio * microseconds, 2), "of_dense": round(ratio, 4)}
+            for name, ratio in sorted(ratios.items())
+        },
+    }
+    results.write_json(options.results / "cpu.json", summary)
+    print(f"wrote {options.results / 'cpu.json'}")
+    return 0
