@@ -17,9 +17,11 @@ constexpr size_t kTopChunk = 64;        // tokens that go through the top levels
 constexpr size_t kSubtreeTokens = 128;  // wanted for each subtree: with the next one's they fit the second-level cache
 constexpr size_t kMostTopLevels = 7;    // their rows must fit it too
 constexpr size_t kMostAtOnce = TreeArithmetic::kMostAtOnce;
-constexpr size_t kSharesOfRow = 4;    // levels that ask for a token's row ahead, a share of the row each
-constexpr size_t kFewestOfThree = 8;  // tokens at a node from which on its children are computed with it
-constexpr size_t kGroupsAhead = 2;    // whose rows are asked for, in sums of several trees
+constexpr size_t kSharesOfRow = 4;       // levels that ask for a token's row ahead, a share of the row each
+constexpr size_t kFewestOfThree = 8;     // tokens at a node from which on its children are computed with it
+constexpr size_t kFewestDepthFirst = 4;  // tokens at each node of the bottom
+constexpr size_t kStopsAhead = 3;        // whose rows are asked for, in paths
+constexpr size_t kGroupsAhead = 2;       // whose rows are asked for, in sums of several trees
 
 // Fewer tokens for each thread than this and grouping finds nothing to share.
 constexpr size_t kFewestGrouped = 16;
@@ -100,13 +102,13 @@ void TreeWalk::Paths(size_t first_tree, size_t last_tree, const NeuronTreeTrace*
     if (together_) scratch_.groups[tree].clear();
     if (top == 0) std::fill_n(work.ends.data(), count, 0u);
     for (size_t first = 0; top > 0 && first < count; first += kTopChunk) {
-      Descend({work, tree, 0, top, kTopChunk}, 0, 0, all.subspan(first, std::min(kTopChunk, count - first)));
+      Descend({work, tree, 0, top, kTopChunk}, 0, all.subspan(first, std::min(kTopChunk, count - first)));
     }
     SortByEnd({work, tree, 0, top, 0}, first_end, ends);
     for (size_t e = 0; e < ends; ++e) {
       for (size_t first = work.begins[e], size = 0; first < work.begins[e + 1]; first += size) {
         size = std::min(2 * kSubtreeTokens, work.begins[e + 1] - first);
-        Descend({work, tree, top, shape_.levels(), size}, first_end + e, top, all.subspan(first, size));
+        Descend({work, tree, top, shape_.levels(), size}, first_end + e, all.subspan(first, size));
       }
     }
     if (trace) WriteTrace({work, tree, 0, 0, 0}, *trace);
@@ -125,63 +127,90 @@ void TreeWalk::RowsOf(const Part& part, size_t level, Group group, size_t first,
   rows.ahead = rows.next.data();
 }
 
-// The row of a node that a small group goes on to: with few tokens at a node its row is not on its way by itself.
-void TreeWalk::PrefetchNext(const Part& part, size_t node, size_t level) {
-  if (level < part.stop) arithmetic_.PrefetchIn(part.tree * shape_.nodes_per_tree() + node);
+// The rows that a group's turn needs.
+void TreeWalk::PrefetchIns(const Part& part, const Stop& stop) const {
+  const size_t n = part.tree * shape_.nodes_per_tree() + stop.node, left = n + stop.node + 1;
+  arithmetic_.PrefetchIn(n);
+  if (TakesThree(part, stop)) arithmetic_.PrefetchIn(left), arithmetic_.PrefetchIn(left + 1);
 }
 
-void TreeWalk::Descend(const Part& part, size_t node, size_t level, Group group) {
-  const bool several = group.size() >= kFewestOfThree && arithmetic_.takes_three();
-  if (several && level + 1 < part.stop) return DescendTwo(part, node, level, group);
-  const size_t n = part.tree * shape_.nodes_per_tree() + node;
-  const bool bottom = level == shape_.depth;
-  if (part.stop > shape_.depth && !together_) arithmetic_.PrefetchOut(n, {0, tokens_.y_stride});
+void TreeWalk::PrefetchOuts(const Part& part, const Stop& stop) const {
+  const size_t n = part.tree * shape_.nodes_per_tree() + stop.node, left = n + stop.node + 1;
+  const TreeArithmetic::Columns all{0, tokens_.y_stride};
+  arithmetic_.PrefetchOut(n, all);
+  if (TakesThree(part, stop)) arithmetic_.PrefetchOut(left, all), arithmetic_.PrefetchOut(left + 1, all);
+}
+
+bool TreeWalk::TakesThree(const Part& part, const Stop& stop) const {
+  return stop.count >= kFewestOfThree && stop.level + 1 < part.stop && arithmetic_.takes_three();
+}
+
+void TreeWalk::Descend(const Part& part, size_t node, Group group) {
+  std::vector<Stop>& stops = part.work.stops;
+  const auto begin = static_cast<uint32_t>(group.data() - OrderOf(part.tree).data());
+  stops.assign(
+      1, {static_cast<uint32_t>(node), static_cast<uint32_t>(part.first), begin, static_cast<uint32_t>(group.size())});
+  const auto take = [&](const Stop& stop) { TakesThree(part, stop) ? StepTwo(part, stop) : Step(part, stop); };
+  const bool top = part.stop <= shape_.depth;  // its rows are near, since every chunk uses them
+  if (top || group.size() >> (shape_.depth - part.first) >= kFewestDepthFirst) {
+    while (!stops.empty()) {
+      const Stop stop = stops.back();
+      stops.pop_back();
+      if (!top && !together_) PrefetchOuts(part, stop);
+      take(stop);
+    }
+  } else {
+    for (size_t s = 0; s < stops.size(); ++s) {
+      if (s + kStopsAhead < stops.size()) PrefetchIns(part, stops[s + kStopsAhead]);
+      if (s + kStopsAhead < stops.size() && !together_) PrefetchOuts(part, stops[s + kStopsAhead]);
+      take(Stop(stops[s]));
+    }
+  }
+}
+
+void TreeWalk::Step(const Part& part, const Stop& stop) {
+  const size_t n = part.tree * shape_.nodes_per_tree() + stop.node, node = stop.node;
+  const Group group = OrderOf(part.tree).subspan(stop.begin, stop.count);
+  const bool bottom = stop.level == shape_.depth;
   Rows rows;
   std::array<float, kMostAtOnce> logits;
-  size_t lefts = 0, rights = 0;
+  uint32_t lefts = 0, rights = 0;
   for (size_t first = 0; first < group.size(); first += kMostAtOnce) {
     const size_t count = std::min(kMostAtOnce, group.size() - first);
-    RowsOf(part, level, group, first, count, rows);
+    RowsOf(part, stop.level, group, first, count, rows);
     arithmetic_.Logits(n, rows.x.data(), rows.ahead, count, logits.data());
     for (size_t i = 0; i < count; ++i) {
       const uint32_t token = group[first + i];
-      part.work.logits[token * stride_ + level] = logits[i];
+      part.work.logits[token * stride_ + stop.level] = logits[i];
       const bool right = logits[i] > 0.0f;
-      if (level + 1 >= part.stop) {
-        part.work.ends[token] = static_cast<uint32_t>(bottom ? node : 2 * node + (right ? 2 : 1));
-      } else if (right) {
-        part.work.sorted[rights++] = token;
-      } else {
-        group[lefts++] = token;
-      }
+      part.work.ends[token] = static_cast<uint32_t>(bottom ? node : 2 * node + (right ? 2 : 1));
+      right ? part.work.sorted[rights++] = token : group[lefts++] = token;
     }
   }
-  if (bottom) return AtBottom(part, node, group);
-  if (level + 1 == part.stop) return;
-  if (rights != 0) PrefetchNext(part, 2 * node + 2, level + 1);
   std::copy_n(part.work.sorted.data(), rights, group.begin() + static_cast<ptrdiff_t>(lefts));
-  if (lefts != 0) Descend(part, 2 * node + 1, level + 1, group.first(lefts));
-  if (rights != 0) Descend(part, 2 * node + 2, level + 1, group.last(rights));
+  if (bottom) return AtBottom(part, node, group);
+  if (stop.level + 1 == part.stop) return;
+  const auto left = static_cast<uint32_t>(2 * node + 1);
+  if (lefts != 0) part.work.stops.push_back({left, stop.level + 1, stop.begin, lefts});
+  if (rights != 0) part.work.stops.push_back({left + 1, stop.level + 1, stop.begin + lefts, rights});
 }
 
-void TreeWalk::DescendTwo(const Part& part, size_t node, size_t level, Group group) {
-  const size_t n = part.tree * shape_.nodes_per_tree() + node, left = n + node + 1;
-  const bool bottom = level + 1 == shape_.depth;
-  if (part.stop > shape_.depth && !together_) {
-    for (const size_t of : {n, left, left + 1}) arithmetic_.PrefetchOut(of, {0, tokens_.y_stride});
-  }
+void TreeWalk::StepTwo(const Part& part, const Stop& stop) {
+  const size_t node = stop.node, n = part.tree * shape_.nodes_per_tree() + node;
+  const Group group = OrderOf(part.tree).subspan(stop.begin, stop.count);
+  const bool bottom = stop.level + 1 == shape_.depth;
   Rows rows;
   std::array<float, 3 * kMostAtOnce> logits;
-  std::array<size_t, 4> counts{};  // by the turns of both levels
+  std::array<uint32_t, 4> counts{};  // by the turns of both levels
   for (size_t first = 0; first < group.size(); first += kMostAtOnce) {
     const size_t count = std::min(kMostAtOnce, group.size() - first);
-    RowsOf(part, level, group, first, count, rows);
-    arithmetic_.LogitsOfThree(n, left, rows.x.data(), rows.ahead, count, logits.data());
+    RowsOf(part, stop.level, group, first, count, rows);
+    arithmetic_.LogitsOfThree(n, n + node + 1, rows.x.data(), rows.ahead, count, logits.data());
     for (size_t i = 0; i < count; ++i) {
       const uint32_t token = group[first + i];
       const size_t right = logits[i] > 0.0f ? 1 : 0;
       const float below = logits[(1 + right) * kMostAtOnce + i];
-      float* kept = part.work.logits.data() + token * stride_ + level;
+      float* kept = part.work.logits.data() + token * stride_ + stop.level;
       kept[0] = logits[i], kept[1] = below;
       const size_t child = 2 * node + 1 + right, turns = 2 * right + (!bottom && below > 0.0f ? 1 : 0);
       part.work.turns[token] = static_cast<uint8_t>(turns);
@@ -189,18 +218,20 @@ void TreeWalk::DescendTwo(const Part& part, size_t node, size_t level, Group gro
       ++counts[turns];
     }
   }
-  if (!bottom && level + 2 == part.stop) return;
+  if (!bottom && stop.level + 2 == part.stop) return;
   std::array<uint32_t*, 4> next;
   for (size_t turns = 0, at = 0; turns < 4; at += counts[turns++]) next[turns] = part.work.sorted.data() + at;
   for (const uint32_t token : group) *next[part.work.turns[token]]++ = token;
   std::copy_n(part.work.sorted.data(), group.size(), group.begin());
-  for (size_t turns = 0; turns < 4; group = group.subspan(counts[turns++])) {
+  uint32_t begin = stop.begin;
+  for (size_t turns = 0; turns < 4; begin += counts[turns++]) {
     if (counts[turns] == 0) continue;
     const size_t child = 2 * node + 1 + turns / 2;
     if (bottom) {
-      AtBottom(part, child, group.first(counts[turns]));
+      AtBottom(part, child, OrderOf(part.tree).subspan(begin, counts[turns]));
     } else {
-      Descend(part, 2 * child + 1 + turns % 2, level + 2, group.first(counts[turns]));
+      const auto below = static_cast<uint32_t>(2 * child + 1 + turns % 2);
+      part.work.stops.push_back({below, stop.level + 2, begin, counts[turns]});
     }
   }
 }

@@ -6,8 +6,10 @@
 //
 //     1. The top levels, in chunks of tokens that fit the second-level cache beside those levels' rows.
 //     2. The tokens are sorted by the subtree they have reached.
-//     3. Each subtree takes its tokens, depth first: at every node they share its row, and at the bottom all tokens of
-//        a group have taken one path, so that their outputs are one small product.
+//     3. Each subtree takes its tokens, level by level: at every node they share its row while the rows of the next
+//     nodes
+//        are on their way, and at the bottom all tokens of a group have taken one path, so that their outputs are one
+//        small product.
 //
 // Tokens come from the second-level cache at half the speed at which they are multiplied: where there are several at a
 // node, its decision and both of its children's are computed at once.
@@ -81,6 +83,11 @@ class TreeWalk {
     uint32_t bottom, begin, count;
   };
 
+  // A group of tokens, a range of a tree's `order`, that has come to a node.
+  struct Stop {
+    uint32_t node, level, begin, count;
+  };
+
   // Kept by each thread from call to call; nodes count within their tree. What all threads of RunTogether() share:
   struct Scratch {
     AlignedArray<uint32_t> order;   // [tokens], of each tree if together
@@ -92,6 +99,7 @@ class TreeWalk {
     AlignedArray<uint32_t> ends, sorted;  // [tokens]
     AlignedArray<uint8_t> turns;          // [tokens]
     AlignedArray<float> logits;           // [tokens, stride]
+    std::vector<Stop> stops;              // of one descent, in order of levels
     std::vector<size_t> begins, next;     // of each subtree's tokens in `order`, one more at the end
   };
   static Scratch& ThreadScratch();
@@ -111,12 +119,15 @@ class TreeWalk {
 
   Group OrderOf(size_t tree) { return {scratch_.order.data() + (together_ ? tree * tokens_.count : 0), tokens_.count}; }
   void Paths(size_t first_tree, size_t last_tree, const NeuronTreeTrace* trace);
-  // Through the levels from `level` on, up to part.stop, where ends[token] becomes the node below.
-  void Descend(const Part& part, size_t node, size_t level, Group group);
-  // The same by two levels at once.
-  void DescendTwo(const Part& part, size_t node, size_t level, Group group);
+  // Through the part's levels from `node` on: ends[token] becomes the node below, or the bottom.
+  void Descend(const Part& part, size_t node, Group group);
+  // One level, or two at once; what is below is added to the stops.
+  void Step(const Part& part, const Stop& stop);
+  void StepTwo(const Part& part, const Stop& stop);
+  bool TakesThree(const Part& part, const Stop& stop) const;
+  void PrefetchIns(const Part& part, const Stop& stop) const;
+  void PrefetchOuts(const Part& part, const Stop& stop) const;
   void RowsOf(const Part& part, size_t level, Group group, size_t first, size_t count, Rows& rows);
-  void PrefetchNext(const Part& part, size_t node, size_t level);
   void AtBottom(const Part& part, size_t bottom, Group group);
   // Outputs of all trees, from the groups that Paths() has found.
   void SumColumns(TreeArithmetic::Columns columns);
