@@ -81,6 +81,7 @@ class BenchEncoderVerb : public Verb {
             options.ragged ? "lengths 8 to " + std::to_string(options.length) + ", " : "", report.tokens[b]);
       Table table({{options.models.empty() ? "kind" : "model"},
                    {"feedforward"},
+                   {"precision"},
                    {"ms", Align::kRight},
                    {"10-90 %", Align::kRight},
                    {"tokens/s", Align::kRight},
@@ -93,9 +94,9 @@ class BenchEncoderVerb : public Verb {
       for (const EncoderBenchRow& row : report.rows) {
         const bench::Timing& time = row.timings[b];
         table.Add(
-            {row.name, row.feed_forward, fmt::format("{:.2f}", time.median * 1e3),
-             fmt::format("{:.2f}-{:.2f}", time.low * 1e3, time.high * 1e3), fmt::format("{:.0f}", tokens / time.median),
-             fmt::format("{:.2f}x", first.timings[b].median / time.median),
+            {row.name, row.feed_forward, std::string(PrecisionName(row.precision)),
+             fmt::format("{:.2f}", time.median * 1e3), fmt::format("{:.2f}-{:.2f}", time.low * 1e3, time.high * 1e3),
+             fmt::format("{:.0f}", tokens / time.median), fmt::format("{:.2f}x", first.timings[b].median / time.median),
              fmt::format("{:.2f}x", first.flops_per_token[b] / row.flops_per_token[b]),
              fmt::format("{:.2f}", row.flops_per_token[b] / 1e6), fmt::format("{:.0f}", row.bytes_per_token[b] / 1e3),
              fmt::format("{:.0f} %", 100 * row.roofline_share[b])});
@@ -103,11 +104,12 @@ class BenchEncoderVerb : public Verb {
       PrintText(table.Text());
     }
     Print(
-        "\n{}, {} thread{}, target {}, length {}. Medians of interleaved rounds with new tokens each; tokens without "
+        "\n{} thread{}, target {}, length {}. Medians of interleaved rounds with new tokens each; tokens without "
         "padding.\n\"speed\": against the first row; \"limit\": what the arithmetic alone would allow. \"roofline\": "
-        "{:.0f} GFLOP/s and\n{:.1f} GB/s, measured in this run.\n",
-        PrecisionName(options.precision), options.threads, options.threads == 1 ? "" : "s", ActiveTarget(),
-        options.length, report.ceiling.flops_per_second / 1e9, report.ceiling.bytes_per_second / 1e9);
+        "{:.0f} GFLOP/s and\n{:.1f} GB/s in {}, measured in this run.\n",
+        options.threads, options.threads == 1 ? "" : "s", ActiveTarget(), options.length,
+        report.rows[0].ceiling.flops_per_second / 1e9, report.rows[0].ceiling.bytes_per_second / 1e9,
+        PrecisionName(report.rows[0].precision));
   }
 
   static void PrintAsJson(const EncoderBenchReport& report) {
@@ -131,17 +133,18 @@ class BenchEncoderVerb : public Verb {
       }
       rows.push_back({{"model", row.name},
                       {"feed_forward", row.feed_forward},
+                      {"precision", PrecisionName(row.precision)},
                       {"weight_bytes", row.weight_bytes},
                       {"timings", timings}});
     }
-    PrintJson({{"precision", PrecisionName(options.precision)},
+    PrintJson({{"precision", PrecisionName(report.rows[0].precision)},
                {"threads", options.threads},
                {"target", ActiveTarget()},
                {"length", options.length},
                {"ragged", options.ragged},
                {"ceiling",
-                {{"flops_per_second", report.ceiling.flops_per_second},
-                 {"bytes_per_second", report.ceiling.bytes_per_second}}},
+                {{"flops_per_second", report.rows[0].ceiling.flops_per_second},
+                 {"bytes_per_second", report.rows[0].ceiling.bytes_per_second}}},
                {"models", rows}});
   }
 

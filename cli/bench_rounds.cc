@@ -63,7 +63,7 @@ class BenchRoundsVerb : public Verb {
   }
 
   std::string model_, input_, output_;
-  Precision precision_ = Precision::kFp32;
+  std::optional<Precision> precision_;
 };
 
 }  // namespace

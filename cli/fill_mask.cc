@@ -75,7 +75,7 @@ class FillMaskVerb : public Verb {
   std::string model_;
   std::vector<std::string> texts_;
   FillMaskOptions options_;
-  Precision precision_ = Precision::kFp32;
+  std::optional<Precision> precision_;
 };
 
 }  // namespace

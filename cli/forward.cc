@@ -52,7 +52,7 @@ class ForwardVerb : public Verb {
 
  private:
   std::string model_, input_, output_;
-  Precision precision_ = Precision::kFp32;
+  std::optional<Precision> precision_;
 };
 
 }  // namespace

@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
   verbs.push_back(MakeFillMaskVerb());
   verbs.push_back(MakeForwardVerb());
   verbs.push_back(MakeTokenizeVerb());
+  verbs.push_back(MakeQuantizeVerb());
   verbs.push_back(MakeBenchLayerVerb());
   verbs.push_back(MakeBenchEncoderVerb());
   verbs.push_back(MakeBenchRoundsVerb());

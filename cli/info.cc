@@ -12,6 +12,7 @@
 #include "cli/verbs.h"
 #include "grove/io/json.h"
 #include "grove/io/model_directory.h"
+#include "grove/io/parameters.h"
 #include "grove/kernels/target.h"
 
 namespace grove::cli {
@@ -34,14 +35,15 @@ Json MachineInfo(const CommonOptions& common) {
           {"onednn", fmt::format("{}.{}.{}", dnnl->major, dnnl->minor, dnnl->patch)}};
 }
 
-// Parameters of the model: a tied decoder that is stored a second time counts once, the attention's constant not at
-// all.
+// Parameters of the model: a tied decoder that is stored a second time counts once, neither the attention's constant
+// nor the scales of int8 weights at all.
 int64_t CountParameters(const SafetensorsFile& weights) {
   int64_t count = 0;
   for (const auto& [name, tensor] : weights.tensors()) {
     const bool again =
         name == "decoder.weight" || name.starts_with("cls.predictions.decoder.") || name == "vocab_projector.weight";
-    if (again || name.ends_with(".norm_factor") || name.ends_with("position_ids")) continue;
+    const bool scales = name.ends_with(kScaleSuffix) && weights.Has(name.substr(0, name.rfind(kScaleSuffix)));
+    if (again || scales || name.ends_with(".norm_factor") || name.ends_with("position_ids")) continue;
     int64_t size = 1;
     for (const int64_t extent : tensor.shape) size *= extent;
     count += size;
@@ -86,6 +88,7 @@ Result<Json> ModelInfo(const std::string& path) {
       {"vocabulary", config.vocabulary},
       {"feed_forward", FeedForwardInfo(config)},
       {"parameters", CountParameters(model.weights)},
+      {"precision", PrecisionName(config.weight_precision)},
       {"file_bytes", std::filesystem::file_size(model.weights.path(), ignored)},
   };
   const std::string card = path + "/training.json";
@@ -150,6 +153,7 @@ void PrintModel(const Json& info) {
            fmt::format("{} stored, {} active for a token", CountText(feed_forward["stored_neurons"].get<int64_t>()),
                        CountText(feed_forward["active_neurons"].get<int64_t>())));
   PrintRow("parameters", CountText(info["parameters"].get<int64_t>()));
+  PrintRow("precision", ValueText(info["precision"]));
   PrintRow("vocabulary", CountText(info["vocabulary"].get<int64_t>()));
   PrintRow("longest input", ValueText(info["max_length"]) + " tokens");
   PrintRow("file size", BytesText(info["file_bytes"].get<uint64_t>()));

@@ -5,18 +5,17 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <string_view>
+#include <optional>
 
 #include "grove/base/result.h"
-#include "grove/model/dense_product.h"
+#include "grove/base/weights.h"
 
 namespace grove::cli {
 
-void AddPrecision(CLI::App& app, Precision& precision);
+// None: the precision that the model is stored in.
+void AddPrecision(CLI::App& app, std::optional<Precision>& precision);
 
 // An error where this machine, or the instruction set that was forced, lacks it.
-Status CheckPrecision(Precision precision);
-
-std::string_view PrecisionName(Precision precision);  // "bf16", "fp32", "int8"
+Status CheckPrecision(std::optional<Precision> precision);
 
 }  // namespace grove::cli

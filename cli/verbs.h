@@ -17,6 +17,7 @@ std::unique_ptr<Verb> MakeBenchRoundsVerb();
 std::unique_ptr<Verb> MakeFillMaskVerb();
 std::unique_ptr<Verb> MakeForwardVerb();
 std::unique_ptr<Verb> MakeInfoVerb();
+std::unique_ptr<Verb> MakeQuantizeVerb();
 std::unique_ptr<Verb> MakeTokenizeVerb();
 
 // grove-train

@@ -10,7 +10,7 @@ import subprocess
 import program
 import tiny_model
 
-VERBS = ["info", "fill-mask", "forward", "tokenize", "bench layer", "bench encoder", "bench rounds"]
+VERBS = ["info", "fill-mask", "forward", "tokenize", "quantize", "bench layer", "bench encoder", "bench rounds"]
 
 
 class Usage(program.ProgramTest):
@@ -189,6 +189,74 @@ class Results(program.ProgramTest):
         result = self.succeed_json("forward", "--model", self.model, "--input", batch, "--output", output)
         self.assertEqual(result["tensors"]["logits"], [2, 6, len(tiny_model.VOCABULARY)])
         self.assertEqual(first, output.read_bytes())
+
+    def run_forward(self, model, *options):
+        """The output file of a batch, as bytes."""
+        batch, output = tiny_model.write_batch(self.folder / "batch.safetensors"), self.folder / "out.safetensors"
+        self.succeed("forward", "--model", model, "--input", batch, "--output", output, *options)
+        return output.read_bytes()
+
+    def test_quantize(self):
+        for precision in ("int8", "bf16"):
+            report = self.succeed_json("quantize", self.model, "--precision", precision, "--output", precision)
+            self.assertEqual(len(report["hidden_error"]), tiny_model.LAYERS + 2)
+            self.assertLess(max(report["hidden_error"]), 0.1)
+            self.assertLess(abs(report["loss"]["relative_change"]), 0.1)
+            self.assertEqual(report, json.loads((self.folder / precision / "quantization.json").read_text()))
+            for verb in (("fill-mask", "--model", precision, "Paris is [MASK]."), ("info", "--model", precision),
+                         ("bench", "encoder", "--model", precision, "--length", "8", "--seconds", "0.001")):
+                self.succeed(*verb)
+        info, before = (self.succeed_json("info", "--model", model) for model in ("int8", self.model))
+        self.assertEqual((info["precision"], before["precision"]), ("int8", "fp32"))
+        self.assertEqual(info["parameters"], before["parameters"])
+        self.assertEqual(self.run_forward("int8"), self.run_forward(self.model, "--precision", "int8"))
+        self.assertNotEqual(self.run_forward("int8"), self.run_forward(self.model))
+        self.assertIn("int8", self.succeed("quantize", self.model, "--precision", "int8", "--output", "int8",
+                                           "--overwrite"))
+
+    def test_quantize_on_text_of_ones_own(self):
+        text = self.folder / "text.txt"
+        text.write_text("Paris is the capital of France.\n\nLondon is the capital of England.\n")
+        report = self.succeed_json("quantize", self.model, "--precision", "int8", "--output", "out", "--text", text)
+        self.assertEqual(report["sequences"], 2)
+        self.assertIn("text.txt", report["text"])
+        self.refuse("quantize", self.model, "--precision", "int8", "--output", "out2", "--text", "absent", code=1,
+                    names=["absent"])
+
+    def test_quantize_refuses(self):
+        self.succeed("quantize", self.model, "--precision", "int8", "--output", "out")
+        quantize = ["quantize", self.model, "--precision", "int8", "--output"]
+        self.refuse(*quantize, "out", code=1, names=["out", "--overwrite"])
+        self.refuse(*quantize, self.model, "--overwrite", code=1, names=["itself"])
+        self.refuse("quantize", "out", "--precision", "bf16", "--output", "more", code=1, names=["int8 already"])
+        self.refuse("quantize", "absent", "--precision", "int8", "--output", "more", code=1, names=["absent"])
+        self.refuse("quantize", self.model, "--precision", "int4", "--output", "more", code=2, names=["int4"])
+        self.refuse("quantize", self.model, "--output", "more", code=2, names=["--precision"])
+        self.refuse(*quantize, "more", "--data", "d", "--text", "t", code=2, names=["--text"])
+        (self.folder / "other").mkdir()
+        (self.folder / "other/file").write_text("kept")
+        self.refuse(*quantize, "other", "--overwrite", code=1, names=["no model folder"])
+
+    def test_quantized_by_others(self):
+        config = tiny_model.config()
+        for change, name in (({"weight_precision": "int4"}, "int4"), ({"weight_precision": 8}, "weight_precision"),
+                             ({"quantization_config": {"quant_method": "gptq"}}, "gptq")):
+            model = tiny_model.write_model(self.folder / "other", configuration={**config, **change})
+            self.refuse("info", "--model", model, code=1, names=["config.json", name])
+
+    def test_every_instruction_set_gives_the_same_words(self):
+        """Of the shipped model, in every precision."""
+        shipped = program.ROOT / "models/small-leaf-tree"
+        texts = ["He was a man of few [MASK].", "She opened the [MASK] and looked out into the [MASK].",
+                 "In 1914 the [MASK] declared war on [MASK]."]
+        for precision in ("fp32", "int8"):
+            words = set()
+            for target in self.succeed_json("info")["targets"]["available"]:
+                results = self.succeed_json("fill-mask", "--model", shipped, "--precision", precision, "--target", target,
+                                            *texts)["results"]
+                words.add(tuple(mask["words"][0]["token"] for result in results for mask in result["masks"]))
+            self.assertEqual(len(words), 1, words)
+        self.refuse("fill-mask", "--model", shipped, "--target", "AVX9", *texts, code=2, names=["AVX9"])
 
     def test_every_instruction_set_agrees(self):
         batch = tiny_model.write_batch(self.folder / "batch.safetensors")

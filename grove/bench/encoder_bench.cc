@@ -3,6 +3,7 @@
 #include "grove/bench/encoder_bench.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <random>
 #include <utility>
@@ -132,12 +133,12 @@ void BenchBatch(const std::vector<Side>& sides, size_t batch, EncoderBenchReport
   report.tokens.push_back(tokens);
   for (size_t s = 0; s < sides.size(); ++s) {
     EncoderBenchRow& row = report.rows[s];
-    const EncoderCost cost = CostOf(sides[s].encoder->config(), report.options.precision, inputs.lengths());
+    const EncoderCost cost = CostOf(sides[s].encoder->config(), row.precision, inputs.lengths());
     row.weight_bytes = static_cast<size_t>(cost.weight_bytes);
     row.flops_per_token.push_back(cost.flops / static_cast<double>(tokens));
     row.bytes_per_token.push_back(cost.bytes / static_cast<double>(tokens));
     row.timings.push_back(timings[s]);
-    row.roofline_share.push_back(RooflineSeconds(report.ceiling, cost.flops, cost.bytes) / timings[s].median);
+    row.roofline_share.push_back(RooflineSeconds(row.ceiling, cost.flops, cost.bytes) / timings[s].median);
   }
 }
 
@@ -152,12 +153,18 @@ Result<EncoderBenchReport> BenchEncoders(const EncoderBenchOptions& options,
                                          const std::function<void(double, const std::string&)>& progress) {
   ThreadPool pool(options.threads);
   GROVE_ASSIGN_OR_RETURN(const std::vector<Side> sides, LoadSides(options, pool, progress));
-  EncoderBenchReport report{.options = options, .tokens = {}, .ceiling = {}, .rows = {}};
+  EncoderBenchReport report{.options = options, .tokens = {}, .rows = {}};
   for (const Side& side : sides) {
-    report.rows.push_back({.name = side.name, .feed_forward = DescribeFeedForward(side.encoder->config())});
+    report.rows.push_back({.name = side.name,
+                           .feed_forward = DescribeFeedForward(side.encoder->config()),
+                           .precision = side.encoder->precision()});
   }
   progress(0.1, "the machine's ceiling");
-  report.ceiling = MeasureCeiling(options.precision, pool);
+  std::map<Precision, MachineCeiling> ceilings;
+  for (EncoderBenchRow& row : report.rows) {
+    if (!ceilings.contains(row.precision)) ceilings[row.precision] = MeasureCeiling(row.precision, pool);
+    row.ceiling = ceilings[row.precision];
+  }
   for (size_t i = 0; i < options.batches.size(); ++i) {
     progress(0.1 + 0.9 * static_cast<double>(i) / static_cast<double>(options.batches.size()),
              "batch " + std::to_string(options.batches[i]));

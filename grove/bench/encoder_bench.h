@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,8 @@ struct EncoderBenchOptions {
   size_t length = 128;
   bool ragged = false;  // lengths spread evenly from 8 to `length`
   size_t threads = 1;
-  Precision precision = Precision::kFp32;
-  double seconds = 2.0;  // of each model at each batch size
+  std::optional<Precision> precision = {};  // none: what each model is stored in, fp32 with random weights
+  double seconds = 2.0;                     // of each model at each batch size
 };
 
 // "dense" (3072, GELU), "dense_128", "leaf_tree" (depth 7, 32 neurons a leaf, 4 paths), "neuron_tree" (16x7), "none".
@@ -36,6 +37,8 @@ const std::vector<std::string>& EncoderBenchKinds();
 
 struct EncoderBenchRow {
   std::string name, feed_forward;
+  Precision precision = Precision::kFp32;
+  MachineCeiling ceiling = {};               // in that precision
   size_t weight_bytes = 0;                   // packed, without the embedding
   std::vector<double> flops_per_token = {};  // one for each batch size, and so on
   std::vector<double> bytes_per_token = {};  // weights once a batch, activations once a pass
@@ -45,8 +48,7 @@ struct EncoderBenchRow {
 
 struct EncoderBenchReport {
   EncoderBenchOptions options;
-  std::vector<size_t> tokens;  // in a batch, padding not counted
-  MachineCeiling ceiling;
+  std::vector<size_t> tokens;         // in a batch, padding not counted
   std::vector<EncoderBenchRow> rows;  // speed-ups are over the first
 };
 

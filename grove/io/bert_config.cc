@@ -183,7 +183,8 @@ std::string BertConfigJson(const ModelConfig& config, const nlohmann::json& befo
   root["torch_dtype"] = "float32";
   if (before.is_object()) {
     for (const auto& [key, value] : before.items()) {
-      if (!root.contains(key) && key != "feed_forward" && key != "num_labels") root[key] = value;
+      const bool quantized = key == "weight_precision" || key == "quantization_config";  // these weights are not
+      if (!root.contains(key) && key != "feed_forward" && key != "num_labels" && !quantized) root[key] = value;
     }
   }
   return root.dump(1) + "\n";

@@ -92,6 +92,18 @@ void ReadHead(const ObjectReader& root, const ObjectReader& arch, ModelConfig& c
   }
 }
 
+// Quantized by others: their tensors would be read as something else.
+void CheckQuantization(const ObjectReader& root) {
+  if (root.Find("quantization_config") != nullptr) root.Object("quantization_config").Only("quant_method", "grove");
+}
+
+Precision ReadPrecision(const ObjectReader& root) {
+  CheckQuantization(root);
+  return root.Choice<Precision>("weight_precision",
+                                {{"bf16", Precision::kBf16}, {"fp32", Precision::kFp32}, {"int8", Precision::kInt8}},
+                                Precision::kFp32);
+}
+
 }  // namespace
 
 Result<ModelConfig> ParseModelConfig(std::string_view json, const std::string& name) {
@@ -107,8 +119,14 @@ Result<ModelConfig> ParseModelConfig(std::string_view json, const std::string& n
                                                           {"distilbert", ModelFamily::kDistilBert},
                                                           {"grove_bert", ModelFamily::kBert},
                                                           {"grove_distilbert", ModelFamily::kDistilBert}});
+  const Precision precision = ReadPrecision(root);
   if (error) return *std::move(error);
-  if (config.family != ModelFamily::kCrammedBert) return ParseBertConfig(document, name);
+  if (config.family != ModelFamily::kCrammedBert) {
+    GROVE_ASSIGN_OR_RETURN(config, ParseBertConfig(document, name));
+    config.weight_precision = precision;
+    return config;
+  }
+  config.weight_precision = precision;
   const ObjectReader arch = root.Object("arch");
   config.width = arch.Integer("hidden_size", 1, kMaxWidth);
   config.layers = arch.Integer("num_transformer_layers", 0, kMaxLayers);

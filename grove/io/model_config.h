@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "grove/base/result.h"
+#include "grove/base/weights.h"
 #include "grove/io/feed_forward_config.h"
 
 namespace grove {
@@ -60,6 +61,9 @@ struct ModelConfig {
   FeedForwardConfig feed_forward;                     // of every layer, unless ...
   std::vector<FeedForwardConfig> layer_feed_forward;  // ... one a layer is here: "layer_feed_forward"
   HeadConfig head;
+  // How the large matrices are stored, and computed with unless it is said otherwise: "weight_precision", which `grove
+  // quantize` writes. ModelConfigJson() does not: what is trained is not quantized.
+  Precision weight_precision = Precision::kFp32;
 
   const FeedForwardConfig& FeedForwardOf(int64_t layer) const {
     return layer_feed_forward.empty() ? feed_forward : layer_feed_forward[static_cast<size_t>(layer)];

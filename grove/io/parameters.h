@@ -8,10 +8,23 @@
 
 #include "grove/base/aligned.h"
 #include "grove/base/result.h"
+#include "grove/base/weights.h"
 #include "grove/io/model_config.h"
 #include "grove/io/safetensors.h"
 
 namespace grove {
+
+// A tensor of weights whose products are summed over the axis `depth` of its shape. In a file of int8 weights the
+// tensor
+// "<name>_scale" F32 has one scale for every other place: the same shape without that axis.
+struct WeightsLayout {
+  Shape shape;
+  size_t depth = 1;
+
+  WeightsShape view() const;  // [groups, depth, columns]
+  Shape scales() const;
+};
+inline constexpr const char* kScaleSuffix = "_scale";
 
 class ParameterSource {
  public:
@@ -19,6 +32,9 @@ class ParameterSource {
   virtual bool Has(const std::string& name) const = 0;
   // A copy as float. An error that names the parameter if it is missing or of another shape.
   virtual Result<AlignedArray<float>> Read(const std::string& name, const Shape& shape) const = 0;
+  // A copy for products that are computed in `precision`: in that precision if it is stored so, else in fp32, for the
+  // caller to round (model/read_weights.h does). An error as above, or scales that are no scales.
+  virtual Result<Weights> ReadWeights(const std::string& name, const WeightsLayout& layout, Precision precision) const;
 };
 
 // Finds the older names of BERT's parameters too. `file` must outlive it.
@@ -30,9 +46,13 @@ class FileParameters final : public ParameterSource {
   Result<AlignedArray<float>> Read(const std::string& name, const Shape& shape) const override {
     return file_.ReadFloats(StoredName(name), shape);
   }
+  Result<Weights> ReadWeights(const std::string& name, const WeightsLayout& layout, Precision precision) const override;
+
+  const SafetensorsFile& file() const { return file_; }
+  std::string StoredName(const std::string& name) const;  // the tensor's
 
  private:
-  std::string StoredName(const std::string& name) const;
+  Result<Weights> ReadInt8(const std::string& stored, const WeightsLayout& layout) const;
 
   const SafetensorsFile& file_;
   bool crammed_;

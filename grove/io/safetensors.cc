@@ -2,6 +2,7 @@
 // Copyright 2026 The Grove Authors.
 #include "grove/io/safetensors.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -131,7 +132,8 @@ Result<TensorView> SafetensorsFile::Find(const std::string& name) const {
   return found->second;
 }
 
-Result<AlignedArray<float>> SafetensorsFile::ReadFloats(const std::string& name, const Shape& shape) const {
+Result<TensorView> SafetensorsFile::FindAs(const std::string& name, const Shape& shape,
+                                           std::span<const DType> dtypes) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) {
     return Error(ErrorCode::kNotFound,
@@ -142,21 +144,52 @@ Result<AlignedArray<float>> SafetensorsFile::ReadFloats(const std::string& name,
     return Error(ErrorCode::kInvalidArgument, path_ + ": tensor \"" + name + "\" has shape " + ShapeText(view.shape) +
                                                   " where " + ShapeText(shape) + " is expected");
   }
-  if (view.dtype != DType::kF32 && view.dtype != DType::kBf16 && view.dtype != DType::kF16) {
-    return Error(ErrorCode::kInvalidArgument, path_ + ": tensor \"" + name + "\" has dtype " +
-                                                  std::string(DTypeName(view.dtype)) +
-                                                  " where F32, BF16 or F16 is expected");
+  if (std::ranges::find(dtypes, view.dtype) != dtypes.end()) return view;
+  std::string expected;
+  for (size_t i = 0; i < dtypes.size(); ++i) {
+    expected += (i == 0 ? "" : i + 1 == dtypes.size() ? " or " : ", ") + std::string(DTypeName(dtypes[i]));
   }
+  const bool quantized = view.dtype == DType::kI8 && tensors_.contains(name + "_scale");
+  return Error(ErrorCode::kInvalidArgument,
+               path_ + ": tensor \"" + name + "\" has dtype " + std::string(DTypeName(view.dtype)) + " where " +
+                   expected + " is expected" + (quantized ? "; the model is quantized: take the original" : ""));
+}
+
+Result<AlignedArray<float>> SafetensorsFile::ReadFloats(const std::string& name, const Shape& shape) const {
+  constexpr DType kFloats[] = {DType::kF32, DType::kBf16, DType::kF16};
+  GROVE_ASSIGN_OR_RETURN(const TensorView view, FindAs(name, shape, kFloats));
   AlignedArray<float> values(Elements(view));
   if (view.dtype == DType::kF32) {
     if (!view.bytes.empty()) std::memcpy(values.data(), view.bytes.data(), view.bytes.size());
-    return values;
-  }
-  for (size_t i = 0; i < values.size(); ++i) {
-    const auto bits = Load<uint16_t>(view, i);
-    values[i] = view.dtype == DType::kBf16 ? ToFloat(Bf16{bits}) : HalfToFloat(bits);
+  } else if (view.dtype == DType::kBf16) {
+    for (size_t i = 0; i < values.size(); ++i) values[i] = ToFloat(Bf16{Load<uint16_t>(view, i)});
+  } else {
+    for (size_t i = 0; i < values.size(); ++i) values[i] = HalfToFloat(Load<uint16_t>(view, i));
   }
   return values;
+}
+
+namespace {
+
+template <class T>
+AlignedArray<T> CopyOf(const TensorView& view) {
+  AlignedArray<T> values(Elements(view));
+  if (!view.bytes.empty()) std::memcpy(values.data(), view.bytes.data(), view.bytes.size());
+  return values;
+}
+
+}  // namespace
+
+Result<AlignedArray<int8_t>> SafetensorsFile::ReadInt8(const std::string& name, const Shape& shape) const {
+  constexpr DType kInt8[] = {DType::kI8};
+  GROVE_ASSIGN_OR_RETURN(const TensorView view, FindAs(name, shape, kInt8));
+  return CopyOf<int8_t>(view);
+}
+
+Result<AlignedArray<Bf16>> SafetensorsFile::ReadBf16(const std::string& name, const Shape& shape) const {
+  constexpr DType kBf16[] = {DType::kBf16};
+  GROVE_ASSIGN_OR_RETURN(const TensorView view, FindAs(name, shape, kBf16));
+  return CopyOf<Bf16>(view);
 }
 
 Result<std::vector<int64_t>> SafetensorsFile::ReadIntegers(const std::string& name, Shape* shape) const {
@@ -186,6 +219,14 @@ TensorView ViewOf(std::span<const float> values, Shape shape) {
 
 TensorView ViewOf(std::span<const int64_t> values, Shape shape) {
   return {.dtype = DType::kI64, .shape = std::move(shape), .bytes = std::as_bytes(values)};
+}
+
+TensorView ViewOf(std::span<const int8_t> values, Shape shape) {
+  return {.dtype = DType::kI8, .shape = std::move(shape), .bytes = std::as_bytes(values)};
+}
+
+TensorView ViewOf(std::span<const Bf16> values, Shape shape) {
+  return {.dtype = DType::kBf16, .shape = std::move(shape), .bytes = std::as_bytes(values)};
 }
 
 Status WriteSafetensors(const std::string& path, const TensorMap& tensors, const Metadata& metadata) {

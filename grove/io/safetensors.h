@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "grove/base/aligned.h"
+#include "grove/base/bf16.h"
 #include "grove/base/result.h"
 #include "grove/io/files.h"
 
@@ -56,6 +57,9 @@ class SafetensorsFile {
   Result<TensorView> Find(const std::string& name) const;
   // A copy as float (from F32, BF16 or F16). An error unless the shape is exactly `shape`.
   Result<AlignedArray<float>> ReadFloats(const std::string& name, const Shape& shape) const;
+  // Copies of I8 and of BF16 as they are, with the same errors.
+  Result<AlignedArray<int8_t>> ReadInt8(const std::string& name, const Shape& shape) const;
+  Result<AlignedArray<Bf16>> ReadBf16(const std::string& name, const Shape& shape) const;
   // A copy as int64 (from I64, I32 or BOOL/U8), any shape; `shape` receives it.
   Result<std::vector<int64_t>> ReadIntegers(const std::string& name, Shape* shape) const;
 
@@ -65,11 +69,15 @@ class SafetensorsFile {
   TensorMap tensors_;
   Metadata metadata_;
   SafetensorsFile(std::string path, MappedFile file) : path_(std::move(path)), file_(std::move(file)) {}
+  // The tensor of exactly that shape and one of those types.
+  Result<TensorView> FindAs(const std::string& name, const Shape& shape, std::span<const DType> dtypes) const;
 };
 
 // Helpers that make a view over memory the caller keeps alive.
 TensorView ViewOf(std::span<const float> values, Shape shape);
 TensorView ViewOf(std::span<const int64_t> values, Shape shape);
+TensorView ViewOf(std::span<const int8_t> values, Shape shape);
+TensorView ViewOf(std::span<const Bf16> values, Shape shape);
 
 // Writes atomically (io/files.h). Tensors are laid out in name order, the data aligned to 64 bytes.
 Status WriteSafetensors(const std::string& path, const TensorMap& tensors, const Metadata& metadata);

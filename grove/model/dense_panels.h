@@ -48,20 +48,21 @@ constexpr size_t RoundUpTo(size_t multiple, size_t n) { return (n + multiple - 1
 
 // bf16, with AVX512-BF16: products of pairs are added in fp32. Panels [in / 2, 32, 2], rows padded with zeros.
 bool HasBf16Panels();
-AlignedArray<Bf16> PackBf16Panels(const float* weights, size_t in, size_t out);
+AlignedArray<Bf16> PackBf16Panels(const Bf16* weights, size_t in, size_t out);
 inline size_t Bf16RowStride(size_t in) { return RoundUpTo(16, in) + 32; }
 void ToBf16Rows(const float* x, size_t x_stride, size_t rows, size_t in, Bf16* to);
 void RunBf16Panels(const DensePanels& task);
 
-// int8: weights are rounded to 127 steps of their column's largest, a row to 127 steps of its own. Products are exact
-// sums of integers and the same on every machine; AVX512-VNNI adds four at a time. Panels [in / 4, 32, 4].
+// int8: weights are rounded to 127 steps of their column's largest (quant/round_weights.h), a row to 127 steps of its
+// own. Products are exact sums of integers and the same on every machine; AVX512-VNNI adds four at a time. Panels [in /
+// 4, 32, 4].
 struct Int8Panels {
   AlignedArray<int8_t> weights;
   AlignedArray<float> scales;     // [panels, 32]
   AlignedArray<int32_t> offsets;  // [panels, 32]: rows are stored as x + 128, whose share this takes away
   bool vnni = false;              // the machine had it when they were packed
 };
-Int8Panels PackInt8Panels(const float* weights, size_t in, size_t out);
+Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in, size_t out);
 inline size_t Int8RowStride(size_t in) { return RoundUpTo(64, in) + 64; }
 void ToInt8Rows(const float* x, size_t x_stride, size_t rows, size_t in, uint8_t* to, float* scales);
 void RunInt8Panels(const DensePanels& task);

@@ -7,6 +7,7 @@
 #include "grove/base/aligned.h"
 #include "grove/base/check.h"
 #include "grove/model/dense_panels.h"
+#include "grove/quant/round_weights.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "grove/model/dense_product.cc"
@@ -184,24 +185,26 @@ struct DenseProduct::State {
 
 bool Supports(Precision precision) { return precision != Precision::kBf16 || HasBf16Panels(); }
 
-DenseProduct::DenseProduct(const DenseShape& shape, const float* weights, const float* bias, const ThreadPool&)
+DenseProduct::DenseProduct(const DenseShape& shape, const WeightsView& given, const float* bias, const ThreadPool&)
     : state_(std::make_unique<State>()) {
   GROVE_CHECK(Supports(shape.precision));
   state_->shape = shape;
   const size_t in = shape.in, out = shape.out;
+  Weights memory;
+  const WeightsView weights = RoundedView(given, {.groups = out, .depth = in}, shape.precision, memory);
   state_->bias = AlignedArray<float>(Panels(out) * kPanelColumns);
   if (bias != nullptr) std::copy_n(bias, out, state_->bias.data());
   switch (shape.precision) {
     case Precision::kBf16:
-      state_->bf16 = PackBf16Panels(weights, in, out);
+      state_->bf16 = PackBf16Panels(weights.bf16, in, out);
       state_->panel_bytes = RoundUpTo(2, in) * kPanelColumns * sizeof(Bf16);
       break;
     case Precision::kFp32:
-      state_->fp32 = PackPanels(weights, in, out);
+      state_->fp32 = PackPanels(weights.fp32, in, out);
       state_->panel_bytes = in * kPanelColumns * sizeof(float);
       break;
     case Precision::kInt8:
-      state_->int8 = PackInt8Panels(weights, in, out);
+      state_->int8 = PackInt8Panels(weights.int8, weights.scales, in, out);
       state_->panel_bytes = RoundUpTo(4, in) * kPanelColumns;
       break;
   }

@@ -19,13 +19,11 @@
 #include <memory>
 
 #include "grove/base/thread_pool.h"
+#include "grove/base/weights.h"
 
 namespace grove {
 
 enum class DenseActivation { kGelu, kNone, kRelu };
-
-// Of weights and inputs. Sums are fp32, of int8 exact integers.
-enum class Precision { kBf16, kFp32, kInt8 };
 
 struct DenseShape {
   size_t in = 0;
@@ -39,8 +37,9 @@ bool Supports(Precision precision);
 
 class DenseProduct {
  public:
-  // `weights` [out, in] as in checkpoints, `bias` [out] or null; both copied. The precision must be supported.
-  DenseProduct(const DenseShape& shape, const float* weights, const float* bias, const ThreadPool& pool);
+  // `weights` [out, in] as in checkpoints, in the precision of `shape` or fp32, which is rounded; `bias` [out] or null;
+  // both copied. The precision must be supported.
+  DenseProduct(const DenseShape& shape, const WeightsView& weights, const float* bias, const ThreadPool& pool);
   DenseProduct(DenseProduct&&) noexcept;
   DenseProduct& operator=(DenseProduct&&) noexcept;
   ~DenseProduct();

@@ -21,14 +21,14 @@
 namespace grove {
 
 // [panels, in / 2 rounded up, 32, 2]: one step of the sum takes a pair of inputs.
-AlignedArray<Bf16> PackBf16Panels(const float* weights, size_t in, size_t out) {
+AlignedArray<Bf16> PackBf16Panels(const Bf16* weights, size_t in, size_t out) {
   const size_t steps = RoundUpTo(2, in);
   AlignedArray<Bf16> packed(RoundUpTo(kPanelColumns, out) * steps);
   for (size_t o = 0; o < out; ++o) {
-    Bf16* panel = packed.data() + o / kPanelColumns * steps * kPanelColumns;
-    for (size_t i = 0; i < in; ++i) {
-      panel[(i / 2 * kPanelColumns + o % kPanelColumns) * 2 + i % 2] = ToBf16(weights[o * in + i]);
-    }
+    const Bf16* row = weights + o * in;
+    Bf16* to = packed.data() + o / kPanelColumns * steps * kPanelColumns + o % kPanelColumns * 2;
+    for (size_t i = 0; i + 2 <= in; i += 2, to += 2 * kPanelColumns) std::memcpy(to, row + i, 2 * sizeof(Bf16));
+    if (in % 2 != 0) *to = row[in - 1];
   }
   return packed;
 }

@@ -7,7 +7,6 @@
 //
 // The multiplication of AVX512-VNNI takes unsigned times signed bytes, hence the 128.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "grove/kernels/target.h"
@@ -24,14 +23,7 @@
 namespace grove {
 namespace {
 
-constexpr float kSteps = 127.0f;
 constexpr size_t kGroup = 4;  // inputs of one step
-
-float LargestOf(const float* x, size_t count) {
-  float largest = 0;
-  for (size_t i = 0; i < count; ++i) largest = std::max(largest, std::abs(x[i]));
-  return largest;
-}
 
 using Tile = void (*)(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, int32_t* sums);
 
@@ -118,21 +110,20 @@ void Finish(const DensePanels& task, size_t row, size_t rows, size_t column, con
 
 }  // namespace
 
-Int8Panels PackInt8Panels(const float* weights, size_t in, size_t out) {
+Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in, size_t out) {
   const size_t columns = RoundUpTo(kPanelColumns, out), steps = RoundUpTo(kGroup, in);
   Int8Panels packed{AlignedArray<int8_t>(columns * steps), AlignedArray<float>(columns), AlignedArray<int32_t>(columns),
                     HasVnni()};
+  std::copy_n(scales, out, packed.scales.data());
   for (size_t o = 0; o < out; ++o) {
-    const float* row = weights + o * in;
-    const float largest = LargestOf(row, in);
-    const float inverse = largest > 0 ? kSteps / largest : 0.0f;
-    packed.scales[o] = largest / kSteps;
-    int8_t* panel = packed.weights.data() + o / kPanelColumns * steps * kPanelColumns;
-    for (size_t i = 0; i < in; ++i) {
-      const auto rounded = static_cast<int8_t>(std::nearbyint(row[i] * inverse));
-      panel[(i / kGroup * kPanelColumns + o % kPanelColumns) * kGroup + i % kGroup] = rounded;
-      packed.offsets[o] -= 128 * int32_t{rounded};
-    }
+    const int8_t* row = weights + o * in;
+    int8_t* to = packed.weights.data() + o / kPanelColumns * steps * kPanelColumns + o % kPanelColumns * kGroup;
+    size_t i = 0;
+    for (; i + kGroup <= in; i += kGroup, to += kGroup * kPanelColumns) std::memcpy(to, row + i, kGroup);
+    std::copy_n(row + i, in - i, to);
+    int32_t sum = 0;
+    for (i = 0; i < in; ++i) sum += row[i];
+    packed.offsets[o] = -128 * sum;
   }
   return packed;
 }

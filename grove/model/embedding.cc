@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "grove/io/bert_names.h"
+#include "grove/model/read_weights.h"
 #include "grove/model/row_ops.h"
 
 namespace grove {
@@ -75,11 +76,12 @@ Names NamesOf(const ModelConfig& config) {
 
 }  // namespace
 
-Result<Embedding> Embedding::Load(const ParameterSource& source, const ModelConfig& config) {
+Result<Embedding> Embedding::Load(const ParameterSource& source, const ModelConfig& config, Precision precision) {
   const Names names = NamesOf(config);
   Embedding embedding;
   embedding.width_ = static_cast<size_t>(config.width);
-  GROVE_ASSIGN_OR_RETURN(embedding.words_, source.Read(names.words, {config.vocabulary, config.width}));
+  GROVE_ASSIGN_OR_RETURN(embedding.words_,
+                         ReadWeights(source, names.words, {.shape = {config.vocabulary, config.width}}, precision));
   if (config.position == PositionKind::kLearned) {
     GROVE_ASSIGN_OR_RETURN(AlignedArray<float> table, source.Read(names.positions, {config.max_length, config.width}));
     embedding.positions_ = std::make_unique<Positions>(std::move(table));
@@ -103,10 +105,11 @@ Result<Embedding> Embedding::Load(const ParameterSource& source, const ModelConf
 
 void Embedding::Forward(const PackedTokens& tokens, float* y, ThreadPool& pool) const {
   const auto positions = positions_->AtLeast(tokens.length);
+  const WeightsView words = words_.view();
   pool.ParallelFor(tokens.tokens, 32, [&](size_t begin, size_t end) {
     for (size_t token = begin; token < end; ++token) {
       float* row = y + token * width_;
-      std::copy_n(words_.data() + static_cast<size_t>(tokens.ids[token]) * width_, width_, row);
+      CopyRow(words, static_cast<size_t>(tokens.ids[token]), width_, row);
       AddInto(positions->data() + tokens.places[token] % tokens.length * width_, width_, row);
       const size_t type = tokens.types == nullptr ? 0 : tokens.types[token];
       if (types_.size() > 0) AddInto(types_.data() + type * width_, width_, row);

@@ -9,6 +9,7 @@
 #include "grove/base/aligned.h"
 #include "grove/base/result.h"
 #include "grove/base/thread_pool.h"
+#include "grove/base/weights.h"
 #include "grove/io/model_config.h"
 #include "grove/io/parameters.h"
 #include "grove/model/layer_norm.h"
@@ -22,21 +23,22 @@ void SinusoidalPositions(size_t length, size_t width, float* table);
 // Word embedding + position + token type if the model has types, then LayerNorm if the model has one.
 class Embedding {
  public:
-  static Result<Embedding> Load(const ParameterSource& source, const ModelConfig& config);
+  // Words are kept in `precision`, for the masked-LM head that shares them; sums are fp32.
+  static Result<Embedding> Load(const ParameterSource& source, const ModelConfig& config, Precision precision);
   Embedding(Embedding&&) noexcept;
   ~Embedding();
 
   // Each id in the vocabulary, each type one of the model's, the length at most the model's limit.
   // y [tokens, width].
   void Forward(const PackedTokens& tokens, float* y, ThreadPool& pool) const;
-  const AlignedArray<float>& words() const { return words_; }  // [vocabulary, width]
+  WeightsView words() const { return words_.view(); }  // [vocabulary, width]
 
  private:
   class Positions;
   Embedding();
 
   size_t width_ = 0;
-  AlignedArray<float> words_;
+  Weights words_;
   AlignedArray<float> types_;  // [token types, width], or empty
   std::unique_ptr<Positions> positions_;
   std::optional<LayerNorm> norm_;

@@ -20,19 +20,23 @@ struct Encoder::Buffers {
   float* query_key_value;  // [tokens, 3 width]
 };
 
+Precision DefaultPrecision(const ModelConfig& config) {
+  return Supports(config.weight_precision) ? config.weight_precision : Precision::kFp32;
+}
+
 Result<Encoder::Layer> Encoder::LoadLayer(const ParameterSource& source, int64_t index) const {
   const LayerNames names = LayerNamesOf(config_, index);
   const int64_t width = config_.width;
-  const Precision precision = options_.precision;
+  const Precision precision = *options_.precision;
   GROVE_ASSIGN_OR_RETURN(LayerNorm norm1, LayerNorm::Load(source, names.attention_norm, width, config_.norm_eps));
-  GROVE_ASSIGN_OR_RETURN(const AttentionParameters read, ReadAttention(source, config_, index));
+  GROVE_ASSIGN_OR_RETURN(const AttentionParameters read, ReadAttention(source, config_, index, precision));
   const auto size = static_cast<size_t>(width);
   const DenseShape in{.in = size, .out = 3 * size, .precision = precision};
   const DenseShape out{.in = size, .out = size, .precision = precision};
   Layer layer{
       .attention_norm = std::move(norm1),
-      .query_key_value = DenseProduct(in, read.query_key_value.data(), read.query_key_value_bias.data(), *pool_),
-      .attention_out = DenseProduct(out, read.out.data(), read.out_bias.data(), *pool_),
+      .query_key_value = DenseProduct(in, read.query_key_value.view(), read.query_key_value_bias.data(), *pool_),
+      .attention_out = DenseProduct(out, read.out.view(), read.out_bias.data(), *pool_),
       .feed_forward_norm = {},
       .feed_forward = {}};
   const FeedForwardConfig& feed_forward = config_.FeedForwardOf(index);
@@ -50,8 +54,10 @@ Result<Encoder> Encoder::Load(const ModelDirectory& directory, ThreadPool* pool,
 
 Result<Encoder> Encoder::Load(const ParameterSource& source, const ModelConfig& config, ThreadPool* pool,
                               const EncoderOptions& options) {
-  GROVE_ASSIGN_OR_RETURN(Embedding embedding, Embedding::Load(source, config));
-  Encoder encoder(config, options, pool, std::move(embedding));
+  EncoderOptions own = options;
+  own.precision = options.precision.value_or(DefaultPrecision(config));
+  GROVE_ASSIGN_OR_RETURN(Embedding embedding, Embedding::Load(source, config, *own.precision));
+  Encoder encoder(config, own, pool, std::move(embedding));
   for (int64_t i = 0; i < config.layers; ++i) {
     GROVE_ASSIGN_OR_RETURN(Layer layer, encoder.LoadLayer(source, i));
     encoder.layers_.push_back(std::move(layer));
@@ -120,7 +126,7 @@ void Encoder::RunLayer(size_t index, const PackedTokens& tokens, const Buffers& 
   add(post_norm ? &*layer.feed_forward_norm : after);
 }
 
-void Encoder::RunLayers(const PackedTokens& tokens, Arena& arena, float* hidden) const {
+void Encoder::RunLayers(const PackedTokens& tokens, Arena& arena, float* hidden, const Observer* observe) const {
   const size_t rows = tokens.tokens, size = rows * static_cast<size_t>(config_.width);
   embedding_.Forward(tokens, hidden, *pool_);
   const bool post_norm = config_.post_norm();
@@ -129,23 +135,31 @@ void Encoder::RunLayers(const PackedTokens& tokens, Arena& arena, float* hidden)
                   .mixed = arena.Take<float>(size),
                   .out = arena.Take<float>(size),
                   .query_key_value = arena.Take<float>(3 * size)};
-  if (post_norm) {
-    for (size_t i = 0; i < layers_.size(); ++i) RunLayer(i, tokens, buffers, arena);
-    return;
+  if (observe != nullptr) (*observe)(hidden, size);
+  if (!post_norm && NormBefore(0) != nullptr) NormBefore(0)->Forward(hidden, rows, buffers.normed, *pool_);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    RunLayer(i, tokens, buffers, arena);
+    if (observe != nullptr) (*observe)(hidden, size);
   }
-  if (NormBefore(0) != nullptr) NormBefore(0)->Forward(hidden, rows, buffers.normed, *pool_);
-  for (size_t i = 0; i < layers_.size(); ++i) RunLayer(i, tokens, buffers, arena);
-  if (final_norm_) std::copy_n(buffers.normed, size, hidden);
+  if (!post_norm && final_norm_) std::copy_n(buffers.normed, size, hidden);
 }
 
 Status Encoder::Forward(const TokenBatch& batch, Arena& arena, float* hidden) const {
+  return Run(batch, arena, hidden, nullptr);
+}
+
+Status Encoder::Forward(const TokenBatch& batch, Arena& arena, float* hidden, Observer observe) const {
+  return Run(batch, arena, hidden, &observe);
+}
+
+Status Encoder::Run(const TokenBatch& batch, Arena& arena, float* hidden, const Observer* observe) const {
   GROVE_RETURN_IF_ERROR(Check(batch));
   if (batch.ids.empty()) return Ok{};
   const Arena::Scope scope(arena);
   const PackedTokens tokens = PackTokens(batch, arena);
   const auto width = static_cast<size_t>(config_.width);
   float* packed = tokens.whole ? hidden : arena.Take<float>(tokens.tokens * width);
-  RunLayers(tokens, arena, packed);
+  RunLayers(tokens, arena, packed, observe);
   if (!tokens.whole) Unpack(tokens, batch.batch, packed, width, hidden);
   return Ok{};
 }

@@ -23,6 +23,7 @@
 
 #include "grove/base/aligned.h"
 #include "grove/base/arena.h"
+#include "grove/base/function_ref.h"
 #include "grove/base/result.h"
 #include "grove/base/thread_pool.h"
 #include "grove/io/model_directory.h"
@@ -36,12 +37,16 @@ namespace grove {
 
 struct EncoderOptions {
   // Of weights and inputs of dense products, of neuron trees that their own logits route and of a leaf tree's leaves;
-  // it must be supported.
-  Precision precision = Precision::kFp32;
+  // of the word embedding too. It must be supported. None: DefaultPrecision().
+  std::optional<Precision> precision = {};
   // Told before every feedforward layer what enters it, x [tokens, width] without padding. For measurements; empty:
   // nobody is told.
   std::function<void(int64_t layer, const float* x, size_t tokens)> observe = {};
 };
+
+// What a model runs in unless it is told otherwise: the precision its weights are stored in; fp32 in place of bf16
+// where this machine does not multiply that.
+Precision DefaultPrecision(const ModelConfig& config);
 
 class Encoder {
  public:
@@ -51,14 +56,18 @@ class Encoder {
                               const EncoderOptions& options = {});
 
   const ModelConfig& config() const { return config_; }
-  const EncoderOptions& options() const { return options_; }
+  Precision precision() const { return *options_.precision; }
   ThreadPool& pool() const { return *pool_; }
-  const AlignedArray<float>& word_embedding() const { return embedding_.words(); }  // [vocabulary, width]
+  WeightsView word_embedding() const { return embedding_.words(); }  // [vocabulary, width], in precision()
 
   // hidden [batch, length, width], 0 at padding, which is not computed. An error if the batch is longer than the
   // model's limit or has an id outside the vocabulary. With the same `arena` and a batch no larger than before, dense
   // layers allocate nothing.
   Status Forward(const TokenBatch& batch, Arena& arena, float* hidden) const;
+  // The same, telling `observe` the hidden vectors [tokens, width] of all tokens, packed, after the embedding and after
+  // each layer (before the final norm, if the model has one).
+  using Observer = FunctionRef<void(const float* hidden, size_t size)>;
+  Status Forward(const TokenBatch& batch, Arena& arena, float* hidden, Observer observe) const;
   // The same with memory of its own.
   Result<AlignedArray<float>> Forward(const TokenBatch& batch) const;
 
@@ -78,12 +87,13 @@ class Encoder {
       : config_(std::move(config)), options_(options), pool_(pool), embedding_(std::move(embedding)) {}
   Result<Layer> LoadLayer(const ParameterSource& source, int64_t index) const;
   Status Check(const TokenBatch& batch) const;
-  void RunLayers(const PackedTokens& tokens, Arena& arena, float* hidden) const;
+  Status Run(const TokenBatch& batch, Arena& arena, float* hidden, const Observer* observe) const;
+  void RunLayers(const PackedTokens& tokens, Arena& arena, float* hidden, const Observer* observe) const;
   void RunLayer(size_t index, const PackedTokens& tokens, const Buffers& buffers, Arena& arena) const;
   const LayerNorm* NormBefore(size_t index) const;
 
   ModelConfig config_;
-  EncoderOptions options_;
+  EncoderOptions options_;  // with a precision
   ThreadPool* pool_;
   Embedding embedding_;
   std::vector<Layer> layers_;

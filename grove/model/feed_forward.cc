@@ -25,6 +25,21 @@ constexpr Kind kKinds[] = {
 
 }  // namespace
 
+bool HasLowPrecision(const FeedForwardConfig& config) {
+  switch (config.kind) {
+    case FeedForwardKind::kDense:
+    case FeedForwardKind::kLeafTree:
+    case FeedForwardKind::kNone:  // nothing to multiply
+      return true;
+    case FeedForwardKind::kNeuronTree:
+      return config.routing == TreeRouting::kHard || config.routing == TreeRouting::kStraightThrough;
+    case FeedForwardKind::kMoe:
+    case FeedForwardKind::kProductKey:
+      return false;
+  }
+  GROVE_CHECK(false);
+}
+
 FeedForwardResult LoadFeedForward(const ParameterSource& parameters, const FeedForwardNames& names,
                                   const FeedForwardConfig& config, int64_t width, int64_t layer, const ThreadPool& pool,
                                   Precision precision) {

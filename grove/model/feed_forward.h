@@ -28,6 +28,9 @@ class FeedForward {
                        ThreadPool& pool) const = 0;
 };
 
+// Whether a layer of that kind multiplies its large matrices in bf16 and int8; the others stay fp32 in every precision.
+bool HasLowPrecision(const FeedForwardConfig& config);
+
 // Reads the tensors of those names, of the model's layer number `layer`. `config` may be of any kind but kNone.
 Result<std::unique_ptr<FeedForward>> LoadFeedForward(const ParameterSource& parameters, const FeedForwardNames& names,
                                                      const FeedForwardConfig& config, int64_t width, int64_t layer,

@@ -83,9 +83,10 @@ FeedForwardResult LoadDense(const FeedForwardSource& source) {
   const FeedForwardNames& names = source.names;
   const ParameterSource& read = source.parameters;
   AlignedArray<float> in_bias, out_bias;
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> in,
-                         read.Read(names.dense_in + ".weight", {config.intermediate, width}));
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> out, read.Read(names.dense_out + ".weight", {width, neurons}));
+  GROVE_ASSIGN_OR_RETURN(const Weights in, ReadWeights(read, names.dense_in + ".weight",
+                                                       {.shape = {config.intermediate, width}}, source.precision));
+  GROVE_ASSIGN_OR_RETURN(const Weights out,
+                         ReadWeights(read, names.dense_out + ".weight", {.shape = {width, neurons}}, source.precision));
   if (names.dense_bias) {
     GROVE_ASSIGN_OR_RETURN(in_bias, read.Read(names.dense_in + ".bias", {config.intermediate}));
     GROVE_ASSIGN_OR_RETURN(out_bias, read.Read(names.dense_out + ".bias", {width}));
@@ -98,28 +99,28 @@ FeedForwardResult LoadDense(const FeedForwardSource& source) {
   if (glu) {
     DenseShape gate_shape = value_shape;
     gate_shape.activation = DenseActivation::kGelu;
-    gate.emplace(gate_shape, in.data() + neurons * width, names.dense_bias ? in_bias.data() + neurons : nullptr,
-                 source.pool);
+    gate.emplace(gate_shape, in.view().RowsFrom(value_shape.out, value_shape.in),
+                 names.dense_bias ? in_bias.data() + neurons : nullptr, source.pool);
   }
   const DenseShape out_shape{
       .in = static_cast<size_t>(neurons), .out = static_cast<size_t>(width), .precision = source.precision};
-  return {std::make_unique<DenseFeedForward>(DenseProduct(value_shape, in.data(), in_bias.data(), source.pool),
+  return {std::make_unique<DenseFeedForward>(DenseProduct(value_shape, in.view(), in_bias.data(), source.pool),
                                              std::move(gate),
-                                             DenseProduct(out_shape, out.data(), out_bias.data(), source.pool))};
+                                             DenseProduct(out_shape, out.view(), out_bias.data(), source.pool))};
 }
 
 FeedForwardResult LoadAlwaysOn(const FeedForwardSource& source, std::unique_ptr<FeedForward> layer) {
   const int64_t width = source.width, neurons = source.config.always_on;
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> in, source.Read("always_on_in.weight", {neurons, width}));
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> out, source.Read("always_on_out.weight", {width, neurons}));
+  GROVE_ASSIGN_OR_RETURN(const Weights in, source.ReadWeights("always_on_in.weight", {.shape = {neurons, width}}));
+  GROVE_ASSIGN_OR_RETURN(const Weights out, source.ReadWeights("always_on_out.weight", {.shape = {width, neurons}}));
   const DenseShape in_shape{.in = static_cast<size_t>(width),
                             .out = static_cast<size_t>(neurons),
                             .activation = InActivation(source.config),
                             .precision = source.precision};
   const DenseShape out_shape{
       .in = static_cast<size_t>(neurons), .out = static_cast<size_t>(width), .precision = source.precision};
-  return {std::make_unique<WithAlwaysOn>(std::move(layer), DenseProduct(in_shape, in.data(), nullptr, source.pool),
-                                         DenseProduct(out_shape, out.data(), nullptr, source.pool))};
+  return {std::make_unique<WithAlwaysOn>(std::move(layer), DenseProduct(in_shape, in.view(), nullptr, source.pool),
+                                         DenseProduct(out_shape, out.view(), nullptr, source.pool))};
 }
 
 }  // namespace grove

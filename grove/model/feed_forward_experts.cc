@@ -48,11 +48,14 @@ class MoeFeedForward : public FeedForward {
 // "w1s", "b1s", "w2s", "b2s".
 struct StoredExperts {
   ExpertsShape shape;
-  AlignedArray<float> w1, b1, w2, b2;
-  ExpertsWeights weights() const { return {w1.data(), b1.data(), w2.data(), b2.data()}; }
+  Weights w1, w2;
+  AlignedArray<float> b1, b2;
+  ExpertsWeights weights() const { return {w1.fp32.data(), b1.data(), w2.fp32.data(), b2.data()}; }  // of fp32
+  QuantizedExpertsWeights narrow() const { return {w1.view(), b1.data(), w2.view(), b2.data()}; }
 };
 
-Result<StoredExperts> ReadExperts(const FeedForwardSource& source, int64_t experts, int64_t hidden) {
+Result<StoredExperts> ReadExperts(const FeedForwardSource& source, int64_t experts, int64_t hidden,
+                                  Precision precision) {
   const int64_t width = source.width;
   StoredExperts stored;
   stored.shape = {.experts = static_cast<size_t>(experts),
@@ -60,9 +63,12 @@ Result<StoredExperts> ReadExperts(const FeedForwardSource& source, int64_t exper
                   .hidden_width = static_cast<size_t>(hidden),
                   .out_width = static_cast<size_t>(width),
                   .activation = KernelActivation(source.config)};
-  GROVE_ASSIGN_OR_RETURN(stored.w1, source.Read("w1s", {experts, width, hidden}));
+  const auto weights = [&](const char* name, int64_t depth, int64_t columns) {
+    return ReadWeights(source.parameters, source.names.prefix + name, {.shape = {experts, depth, columns}}, precision);
+  };
+  GROVE_ASSIGN_OR_RETURN(stored.w1, weights("w1s", width, hidden));
   GROVE_ASSIGN_OR_RETURN(stored.b1, source.Read("b1s", {experts, hidden}));
-  GROVE_ASSIGN_OR_RETURN(stored.w2, source.Read("w2s", {experts, hidden, width}));
+  GROVE_ASSIGN_OR_RETURN(stored.w2, weights("w2s", hidden, width));
   GROVE_ASSIGN_OR_RETURN(stored.b2, source.Read("b2s", {experts, width}));
   return stored;
 }
@@ -80,13 +86,13 @@ FeedForwardResult LoadLeafTree(const FeedForwardSource& source) {
   const int64_t leaves = config.trees << config.depth, decisions = leaves - config.trees;
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> nodes, source.Read("node_weights", {decisions, source.width}));
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> biases, source.Read("node_biases", {decisions, 1}));
-  GROVE_ASSIGN_OR_RETURN(const StoredExperts stored, ReadExperts(source, leaves, config.leaf_width));
+  GROVE_ASSIGN_OR_RETURN(const StoredExperts stored, ReadExperts(source, leaves, config.leaf_width, source.precision));
   PackedLeafRouter router(shape, {nodes.data(), biases.data()});
   if (source.precision == Precision::kFp32) {
     return {std::make_unique<LeafTreeFeedForward<PackedExperts>>(std::move(router),
                                                                  PackedExperts(stored.shape, stored.weights()))};
   }
-  QuantizedExperts narrow(stored.shape, stored.weights(), QuantizationOf(source.precision));
+  QuantizedExperts narrow(stored.shape, stored.narrow(), QuantizationOf(source.precision));
   return {std::make_unique<LeafTreeFeedForward<QuantizedExperts>>(std::move(router), std::move(narrow))};
 }
 
@@ -95,7 +101,8 @@ FeedForwardResult LoadMoe(const FeedForwardSource& source) {
   const FeedForwardConfig& config = source.config;
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> router,
                          source.Read("router.weight", {config.experts, source.width}));
-  GROVE_ASSIGN_OR_RETURN(const StoredExperts stored, ReadExperts(source, config.experts, config.expert_width));
+  GROVE_ASSIGN_OR_RETURN(const StoredExperts stored,
+                         ReadExperts(source, config.experts, config.expert_width, Precision::kFp32));
   const MixtureShape shape{
       .experts = stored.shape, .per_token = static_cast<size_t>(config.top_k), .gates = KernelGates(config)};
   return {std::make_unique<MoeFeedForward>(Mixture(shape, {router.data(), stored.weights()}, source.pool))};

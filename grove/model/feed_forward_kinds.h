@@ -12,6 +12,7 @@
 #include "grove/kernels/gates.h"
 #include "grove/model/dense_product.h"
 #include "grove/model/feed_forward.h"
+#include "grove/model/read_weights.h"
 #include "grove/quant/quantization.h"
 
 namespace grove {
@@ -31,6 +32,10 @@ struct FeedForwardSource {
   // The tensor "<prefix><name>" of exactly this shape.
   Result<AlignedArray<float>> Read(const std::string& name, const Shape& shape) const {
     return parameters.Read(names.prefix + name, shape);
+  }
+  // The same of weights of products, in the layer's precision.
+  Result<Weights> ReadWeights(const std::string& name, const WeightsLayout& layout) const {
+    return grove::ReadWeights(parameters, names.prefix + name, layout, precision);
   }
 };
 

@@ -100,19 +100,23 @@ FeedForwardResult LoadNeuronTree(const FeedForwardSource& source) {
                               .activation = KernelActivation(config),
                               .two_sided = config.two_sided};
   const int64_t width = source.width, nodes = static_cast<int64_t>(shape.nodes());
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> in, source.Read("linear_in.weight", {nodes, width}));
+  const Precision precision = HasLowPrecision(config) ? source.precision : Precision::kFp32;
+  const auto read = [&](const char* name, const WeightsLayout& layout) {
+    return ReadWeights(source.parameters, source.names.prefix + name, layout, precision);
+  };
+  const WeightsLayout out_layout{.shape = {width, nodes}, .depth = 0};  // a scale for each node
+  GROVE_ASSIGN_OR_RETURN(const Weights in, read("linear_in.weight", {.shape = {nodes, width}}));
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> bias, source.Read("linear_in.bias", {nodes}));
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> out, source.Read("linear_out.weight", {width, nodes}));
-  AlignedArray<float> left;
+  GROVE_ASSIGN_OR_RETURN(const Weights out, read("linear_out.weight", out_layout));
+  Weights left;
   if (config.two_sided) {
-    GROVE_ASSIGN_OR_RETURN(left, source.Read("linear_out_left.weight", {width, nodes}));
+    GROVE_ASSIGN_OR_RETURN(left, read("linear_out_left.weight", out_layout));
   }
-  const NeuronTreeWeights weights{in.data(), bias.data(), out.data(), left.data()};
-  const bool own_logits = config.routing == TreeRouting::kHard || config.routing == TreeRouting::kStraightThrough;
-  if (own_logits && source.precision != Precision::kFp32) {
-    QuantizedNeuronTree narrow(shape, weights, QuantizationOf(source.precision));
-    return {std::make_unique<QuantizedTreeFeedForward>(std::move(narrow))};
+  if (precision != Precision::kFp32) {
+    const QuantizedTreeWeights narrow{in.view(), bias.data(), out.view(), left.view()};
+    return {std::make_unique<QuantizedTreeFeedForward>(QuantizedNeuronTree(shape, narrow, QuantizationOf(precision)))};
   }
+  const NeuronTreeWeights weights{in.fp32.data(), bias.data(), out.fp32.data(), left.fp32.data()};
   PackedNeuronTree tree(shape, weights);
   switch (config.routing) {
     case TreeRouting::kHard:

@@ -9,6 +9,7 @@
 
 #include "grove/base/check.h"
 #include "grove/io/bert_names.h"
+#include "grove/model/read_weights.h"
 #include "grove/model/row_ops.h"
 
 namespace grove {
@@ -19,11 +20,11 @@ namespace {
 Result<DenseProduct> ReadLinear(const ParameterSource& source, const std::string& name, int64_t in, int64_t out,
                                 const ThreadPool& pool, DenseActivation activation = DenseActivation::kNone,
                                 Precision precision = Precision::kFp32) {
-  GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> weight, source.Read(name + ".weight", {out, in}));
+  GROVE_ASSIGN_OR_RETURN(const Weights weight, ReadWeights(source, name + ".weight", {.shape = {out, in}}, precision));
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> bias, source.Read(name + ".bias", {out}));
   const DenseShape shape{
       .in = static_cast<size_t>(in), .out = static_cast<size_t>(out), .activation = activation, .precision = precision};
-  return DenseProduct(shape, weight.data(), bias.data(), pool);
+  return DenseProduct(shape, weight.view(), bias.data(), pool);
 }
 
 // Parameters of the masked-LM head; empty: there is none.
@@ -48,17 +49,19 @@ MaskedLmNames MaskedLmNamesOf(const ModelConfig& config) {
 Result<MaskedLmHead> MaskedLmHead::Load(const ParameterSource& source, const Encoder& encoder) {
   const ModelConfig& config = encoder.config();
   const MaskedLmNames names = MaskedLmNamesOf(config);
-  const Precision precision = encoder.options().precision;
+  const Precision precision = encoder.precision();
   const DenseShape shape{
       .in = static_cast<size_t>(config.width), .out = static_cast<size_t>(config.vocabulary), .precision = precision};
-  AlignedArray<float> own, bias;
+  Weights own;
+  AlignedArray<float> bias;
   if (!names.decoder.empty() && source.Has(names.decoder)) {
-    GROVE_ASSIGN_OR_RETURN(own, source.Read(names.decoder, {config.vocabulary, config.width}));
+    GROVE_ASSIGN_OR_RETURN(own,
+                           ReadWeights(source, names.decoder, {.shape = {config.vocabulary, config.width}}, precision));
   }
   if (!names.bias.empty()) {
     GROVE_ASSIGN_OR_RETURN(bias, source.Read(names.bias, {config.vocabulary}));
   }
-  const float* weights = own.data() != nullptr ? own.data() : encoder.word_embedding().data();
+  const WeightsView weights = own.empty() ? encoder.word_embedding() : own.view();
   MaskedLmHead head(DenseProduct(shape, weights, bias.data(), encoder.pool()));
   if (names.transform.empty()) return head;
   const bool relu = config.feed_forward.nonlinearity == NonLinearity::kRelu;

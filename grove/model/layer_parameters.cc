@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "grove/io/bert_names.h"
+#include "grove/model/read_weights.h"
 
 namespace grove {
 namespace {
@@ -13,30 +14,40 @@ namespace {
 std::string CrammedPrefix(int64_t layer) { return "encoder.layers." + std::to_string(layer) + "."; }
 
 // Writes `part` [heads, size] (0 query, 1 key, 2 value) into its place in `whole` [heads, 3, size].
-void PutPart(const AlignedArray<float>& part, size_t number, size_t size, AlignedArray<float>& whole) {
+template <class T>
+void PutPart(const AlignedArray<T>& part, size_t number, size_t size, AlignedArray<T>& whole) {
+  if (whole.size() == 0) whole = AlignedArray<T>(3 * part.size());
   for (size_t begin = 0, head = 0; begin < part.size(); begin += size, ++head) {
     std::copy_n(part.data() + begin, size, whole.data() + (3 * head + number) * size);
   }
 }
 
-Result<AttentionParameters> ReadBertAttention(const ParameterSource& source, const ModelConfig& config, int64_t layer) {
+void PutPart(const Weights& part, size_t number, size_t head_width, size_t width, Weights& whole) {
+  whole.precision = part.precision;
+  PutPart(part.fp32, number, head_width * width, whole.fp32);
+  PutPart(part.bf16, number, head_width * width, whole.bf16);
+  PutPart(part.int8, number, head_width * width, whole.int8);
+  PutPart(part.scales, number, head_width, whole.scales);
+}
+
+Result<AttentionParameters> ReadBertAttention(const ParameterSource& source, const ModelConfig& config, int64_t layer,
+                                              Precision precision) {
   const BertLayerNames& names = BertLayerNamesOf(config.family);
   const std::string prefix = BertLayerPrefix(config, layer) + ".";
   const int64_t width = config.width;
   const auto size = static_cast<size_t>(width), head_width = static_cast<size_t>(width / config.heads);
   AttentionParameters read;
-  read.query_key_value = AlignedArray<float>(3 * size * size);
-  read.query_key_value_bias = AlignedArray<float>(3 * size);
   const char* parts[] = {names.query, names.key, names.value};
   for (size_t p = 0; p < 3; ++p) {
     const std::string name = prefix + parts[p];
-    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> weight, source.Read(name + ".weight", {width, width}));
+    GROVE_ASSIGN_OR_RETURN(const Weights weight,
+                           ReadWeights(source, name + ".weight", {.shape = {width, width}}, precision));
     GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> bias, source.Read(name + ".bias", {width}));
-    PutPart(weight, p, head_width * size, read.query_key_value);
+    PutPart(weight, p, head_width, size, read.query_key_value);
     PutPart(bias, p, head_width, read.query_key_value_bias);
   }
   const std::string out = prefix + names.attention_out;
-  GROVE_ASSIGN_OR_RETURN(read.out, source.Read(out + ".weight", {width, width}));
+  GROVE_ASSIGN_OR_RETURN(read.out, ReadWeights(source, out + ".weight", {.shape = {width, width}}, precision));
   GROVE_ASSIGN_OR_RETURN(read.out_bias, source.Read(out + ".bias", {width}));
   return read;
 }
@@ -57,14 +68,15 @@ LayerNames LayerNamesOf(const ModelConfig& config, int64_t layer) {
           {prefix + names.tree + ".", prefix + names.in, prefix + names.out, /*dense_bias=*/true}};
 }
 
-Result<AttentionParameters> ReadAttention(const ParameterSource& source, const ModelConfig& config, int64_t layer) {
-  if (!config.crammed()) return ReadBertAttention(source, config, layer);
+Result<AttentionParameters> ReadAttention(const ParameterSource& source, const ModelConfig& config, int64_t layer,
+                                          Precision precision) {
+  if (!config.crammed()) return ReadBertAttention(source, config, layer, precision);
   const std::string prefix = CrammedPrefix(layer) + "attn.";
   const int64_t width = config.width;
   AttentionParameters read;
-  GROVE_ASSIGN_OR_RETURN(read.query_key_value,
-                         source.Read(prefix + "self_attention.query_key_value.weight", {3 * width, width}));
-  GROVE_ASSIGN_OR_RETURN(read.out, source.Read(prefix + "dense.weight", {width, width}));
+  GROVE_ASSIGN_OR_RETURN(read.query_key_value, ReadWeights(source, prefix + "self_attention.query_key_value.weight",
+                                                           {.shape = {3 * width, width}}, precision));
+  GROVE_ASSIGN_OR_RETURN(read.out, ReadWeights(source, prefix + "dense.weight", {.shape = {width, width}}, precision));
   return read;
 }
 

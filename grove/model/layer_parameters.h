@@ -28,12 +28,14 @@ struct LayerNames {
 LayerNames LayerNamesOf(const ModelConfig& config, int64_t layer);
 
 struct AttentionParameters {
-  AlignedArray<float> query_key_value;       // [heads, 3, head_width, width]
+  Weights query_key_value;                   // [heads, 3, head_width, width]
   AlignedArray<float> query_key_value_bias;  // [heads, 3, head_width], or empty
-  AlignedArray<float> out;                   // [width, width]
+  Weights out;                               // [width, width]
   AlignedArray<float> out_bias;              // [width], or empty
 };
 
-Result<AttentionParameters> ReadAttention(const ParameterSource& source, const ModelConfig& config, int64_t layer);
+// Matrices in `precision`.
+Result<AttentionParameters> ReadAttention(const ParameterSource& source, const ModelConfig& config, int64_t layer,
+                                          Precision precision);
 
 }  // namespace grove

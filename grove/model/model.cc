@@ -54,16 +54,34 @@ Status LoadHead(const ParameterSource& source, const ThreadPool& pool, LoadedMod
 
 }  // namespace
 
+namespace {
+
+Result<LoadedModel> LoadFrom(const ModelDirectory& directory, const ParameterSource& source, ThreadPool* pool,
+                             const EncoderOptions& options) {
+  GROVE_ASSIGN_OR_RETURN(Encoder encoder, Encoder::Load(source, directory.config, pool, options));
+  LoadedModel model{.path = directory.path, .tokenizer = {}, .encoder = std::move(encoder)};
+  GROVE_RETURN_IF_ERROR(LoadHead(source, *pool, model));
+  return model;
+}
+
+}  // namespace
+
 Result<LoadedModel> LoadModel(const std::string& path, ThreadPool* pool, const LoadOptions& options) {
   GROVE_ASSIGN_OR_RETURN(const ModelDirectory directory, ModelDirectory::Open(path));
   std::optional<Tokenizer> tokenizer;
   if (options.tokenizer) {
     GROVE_ASSIGN_OR_RETURN(tokenizer, LoadTokenizer(directory));
   }
-  GROVE_ASSIGN_OR_RETURN(Encoder encoder, Encoder::Load(directory, pool, options.encoder));
-  LoadedModel model{.path = path, .tokenizer = std::move(tokenizer), .encoder = std::move(encoder)};
-  GROVE_RETURN_IF_ERROR(LoadHead(FileParameters(directory.weights, directory.config), *pool, model));
+  const FileParameters source(directory.weights, directory.config);
+  GROVE_ASSIGN_OR_RETURN(LoadedModel model, LoadFrom(directory, source, pool, options.encoder));
+  model.tokenizer = std::move(tokenizer);
   return model;
+}
+
+Status LoadParameters(const ModelDirectory& directory, const ParameterSource& source, ThreadPool* pool,
+                      const EncoderOptions& options) {
+  const Result<LoadedModel> model = LoadFrom(directory, source, pool, options);
+  return model.ok() ? Status(Ok{}) : model.error();
 }
 
 Shape LogitsShape(const ModelConfig& config, int64_t batch, int64_t length) {

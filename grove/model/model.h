@@ -39,6 +39,11 @@ struct LoadOptions {
 // `pool` must outlive the model.
 Result<LoadedModel> LoadModel(const std::string& path, ThreadPool* pool, const LoadOptions& options);
 
+// Reads every parameter of the model from `source`, which must outlive the call, and keeps none: what LoadModel()
+// reads.
+Status LoadParameters(const ModelDirectory& directory, const ParameterSource& source, ThreadPool* pool,
+                      const EncoderOptions& options);
+
 struct ModelOutput {
   AlignedArray<float> hidden;  // [batch, length, width]
   AlignedArray<float> logits;  // as LogitsShape() says, empty without a head

@@ -8,6 +8,7 @@
 #include "grove/kernels/grouping.h"
 #include "grove/kernels/padded_rows.h"
 #include "grove/quant/exact_activation.h"
+#include "grove/quant/round_weights.h"
 #include "grove/quant/row_kernels.h"
 
 namespace grove {
@@ -145,41 +146,49 @@ void RunBlock(const QuantizedExperts& experts, const float* x, size_t tokens, co
 
 }  // namespace
 
-QuantizedMatrices::QuantizedMatrices(const float* values, size_t count, size_t depth, size_t columns,
+QuantizedMatrices::QuantizedMatrices(const WeightsView& values, size_t count, size_t depth, size_t columns,
                                      Quantization precision)
     : columns_(RoundUpToLine<float>(columns)) {
-  const size_t group = precision == Quantization::kInt8 ? 4 : 2;
+  const bool int8 = precision == Quantization::kInt8;
+  const size_t group = int8 ? 4 : 2;
   groups_ = (depth + group - 1) / group;
   values_ = AlignedArray<std::byte>(count * groups_ * columns_ * 4);
-  if (precision == Quantization::kInt8) {
+  if (int8) {
     scales_ = AlignedArray<float>(count * columns_);
     offsets_ = AlignedArray<int32_t>(count * columns_);
   }
+  Weights memory;
+  const WeightsView rounded =
+      RoundedView(values, {.groups = count, .depth = depth, .columns = columns}, PrecisionOf(precision), memory);
   for (size_t e = 0; e < count; ++e) {
-    const float* from = values + e * depth * columns;
-    for (size_t n = 0; precision == Quantization::kInt8 && n < columns; ++n)
-      PackInt8Column(from + n, columns, depth, e, n);
-    if (precision == Quantization::kInt8) continue;
-    auto* to = reinterpret_cast<uint16_t*>(values_.data()) + e * groups_ * columns_ * 2;
-    for (size_t k = 0; k < depth; ++k) {
-      for (size_t n = 0; n < columns; ++n) RoundRow(from + k * columns + n, 1, to + (k / 2 * columns_ + n) * 2 + k % 2);
+    std::byte* to = values_.data() + e * groups_ * columns_ * 4;
+    const size_t from = e * depth * columns;
+    if (!int8) {
+      PackBf16(rounded.bf16 + from, depth, columns, reinterpret_cast<uint16_t*>(to));
+      continue;
+    }
+    std::copy_n(rounded.scales + e * columns, columns, scales_.data() + e * columns_);
+    PackInt8(rounded.int8 + from, depth, columns, reinterpret_cast<int8_t*>(to), offsets_.data() + e * columns_);
+  }
+}
+
+void QuantizedMatrices::PackBf16(const Bf16* from, size_t depth, size_t columns, uint16_t* to) const {
+  for (size_t k = 0; k < depth; ++k, from += columns) {
+    for (size_t n = 0; n < columns; ++n) to[(k / 2 * columns_ + n) * 2 + k % 2] = from[n].bits;
+  }
+}
+
+void QuantizedMatrices::PackInt8(const int8_t* from, size_t depth, size_t columns, int8_t* to, int32_t* offsets) const {
+  for (size_t k = 0; k < depth; ++k, from += columns) {
+    for (size_t n = 0; n < columns; ++n) {
+      to[(k / 4 * columns_ + n) * 4 + k % 4] = from[n];
+      offsets[n] += 128 * from[n];
     }
   }
 }
 
-void QuantizedMatrices::PackInt8Column(const float* from, size_t step, size_t depth, size_t e, size_t column) {
-  std::vector<float> values(depth);
-  std::vector<int8_t> quantized(depth);
-  for (size_t k = 0; k < depth; ++k) values[k] = from[k * step];
-  scales_[e * columns_ + column] = QuantizeRow(values.data(), depth, quantized.data());
-  auto* to = reinterpret_cast<int8_t*>(values_.data()) + e * groups_ * columns_ * 4;
-  for (size_t k = 0; k < depth; ++k) {
-    to[(k / 4 * columns_ + column) * 4 + k % 4] = quantized[k];
-    offsets_[e * columns_ + column] += 128 * quantized[k];
-  }
-}
-
-QuantizedExperts::QuantizedExperts(const ExpertsShape& shape, const ExpertsWeights& weights, Quantization precision)
+QuantizedExperts::QuantizedExperts(const ExpertsShape& shape, const QuantizedExpertsWeights& weights,
+                                   Quantization precision)
     : shape_(shape),
       precision_(precision),
       w1_(weights.w1, shape.experts, shape.in_width, shape.hidden_width, precision),

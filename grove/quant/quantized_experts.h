@@ -17,6 +17,7 @@
 
 #include "grove/base/aligned.h"
 #include "grove/base/thread_pool.h"
+#include "grove/base/weights.h"
 #include "grove/kernels/gated_experts.h"
 #include "grove/quant/quantization.h"
 
@@ -26,8 +27,8 @@ namespace grove {
 // depth and columns padded with zeros to multiples of `group` and 16.
 class QuantizedMatrices {
  public:
-  // values [count, depth, columns]
-  QuantizedMatrices(const float* values, size_t count, size_t depth, size_t columns, Quantization precision);
+  // values [count, depth, columns], of that precision or fp32
+  QuantizedMatrices(const WeightsView& values, size_t count, size_t depth, size_t columns, Quantization precision);
 
   size_t groups() const { return groups_; }
   size_t columns() const { return columns_; }  // padded
@@ -37,7 +38,8 @@ class QuantizedMatrices {
   size_t bytes() const { return values_.size() + 4 * (scales_.size() + offsets_.size()); }
 
  private:
-  void PackInt8Column(const float* from, size_t step, size_t depth, size_t e, size_t column);
+  void PackBf16(const Bf16* from, size_t depth, size_t columns, uint16_t* to) const;
+  void PackInt8(const int8_t* from, size_t depth, size_t columns, int8_t* to, int32_t* offsets) const;
 
   size_t groups_, columns_;
   AlignedArray<std::byte> values_;
@@ -45,9 +47,19 @@ class QuantizedMatrices {
   AlignedArray<int32_t> offsets_;
 };
 
+// Views in the checkpoint's layout, as ExpertsWeights; matrices of the precision that is asked for, or fp32.
+struct QuantizedExpertsWeights {
+  WeightsView w1;             // [experts, in_width, hidden_width]
+  const float* b1 = nullptr;  // [experts, hidden_width]
+  WeightsView w2;             // [experts, hidden_width, out_width]
+  const float* b2 = nullptr;  // [experts, out_width]
+};
+
 class QuantizedExperts {
  public:
-  QuantizedExperts(const ExpertsShape& shape, const ExpertsWeights& weights, Quantization precision);
+  QuantizedExperts(const ExpertsShape& shape, const QuantizedExpertsWeights& weights, Quantization precision);
+  QuantizedExperts(const ExpertsShape& shape, const ExpertsWeights& weights, Quantization precision)
+      : QuantizedExperts(shape, QuantizedExpertsWeights{weights.w1, weights.b1, weights.w2, weights.b2}, precision) {}
 
   const ExpertsShape& shape() const { return shape_; }
   Quantization precision() const { return precision_; }

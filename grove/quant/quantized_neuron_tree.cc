@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 #include <vector>
 
 #include "grove/base/bf16.h"
 #include "grove/base/check.h"
 #include "grove/kernels/tree_walk.h"
 #include "grove/quant/exact_activation.h"
+#include "grove/quant/round_weights.h"
 #include "grove/quant/row_kernels.h"
 
 namespace grove {
@@ -220,7 +222,7 @@ struct EncodedTokens {
 
 }  // namespace
 
-QuantizedNeuronTree::QuantizedNeuronTree(const NeuronTreeShape& shape, const NeuronTreeWeights& weights,
+QuantizedNeuronTree::QuantizedNeuronTree(const NeuronTreeShape& shape, const QuantizedTreeWeights& weights,
                                          Quantization precision)
     : shape_(shape),
       precision_(precision),
@@ -230,41 +232,47 @@ QuantizedNeuronTree::QuantizedNeuronTree(const NeuronTreeShape& shape, const Neu
       rows_(shape.nodes() * stride_),
       bias_(shape.nodes()),
       scales_(precision == Quantization::kInt8 ? shape.nodes() : 0) {
-  std::vector<float> out(shape.width), left(shape.width);
-  for (size_t n = 0; n < shape.nodes(); ++n) {
-    if (weights.b_in) bias_[n] = weights.b_in[n];
-    for (size_t i = 0; i < shape.width; ++i) {
-      out[i] = weights.w_out[i * shape.nodes() + n];
-      if (shape.two_sided) left[i] = weights.w_out_left[i * shape.nodes() + n];
+  const Precision wanted = PrecisionOf(precision);
+  const size_t nodes = shape.nodes();
+  const WeightsShape in{.groups = nodes, .depth = shape.width};
+  const WeightsShape out{.groups = 1, .depth = shape.width, .columns = nodes};
+  if (weights.b_in) std::copy_n(weights.b_in, nodes, bias_.data());
+  Weights memory;
+  PackIn(RoundedView(weights.w_in, in, wanted, memory));
+  PackOut(RoundedView(weights.w_out, out, wanted, memory), 1);
+  if (shape.two_sided) PackOut(RoundedView(weights.w_out_left, out, wanted, memory), 2);
+}
+
+void QuantizedNeuronTree::PackIn(const WeightsView& in) {
+  const size_t width = shape_.width;
+  for (size_t n = 0; n < shape_.nodes(); ++n) {
+    std::byte* row = rows_.data() + n * stride_;
+    if (precision_ == Quantization::kBf16) {
+      std::memcpy(row, in.bf16 + n * width, width * sizeof(Bf16));
+      continue;
     }
-    const float* in = weights.w_in + n * shape.width;
-    precision == Quantization::kInt8 ? PackInt8(in, out.data(), left.data(), n)
-                                     : PackBf16(in, out.data(), left.data(), n);
+    std::memcpy(row, in.int8 + n * width, width);
+    scales_[n].in = in.scales[n];
+    int32_t sum = 0;
+    for (size_t i = 0; i < width; ++i) sum += in.int8[n * width + i];
+    scales_[n].offset = 128 * sum;
   }
 }
 
-void QuantizedNeuronTree::PackBf16(const float* in, const float* out, const float* out_left, size_t node) {
-  auto* row = reinterpret_cast<uint16_t*>(rows_.data() + node * stride_);
-  RoundRow(in, shape_.width, row);
+void QuantizedNeuronTree::PackOut(const WeightsView& out, size_t part) {
+  const size_t nodes = shape_.nodes();
+  const bool int8 = precision_ == Quantization::kInt8;
   for (size_t i = 0; i < shape_.width; ++i) {
-    row[row_ + OutPosition(i, 2)] = ToBf16(out[i]).bits;
-    if (shape_.two_sided) row[2 * row_ + OutPosition(i, 2)] = ToBf16(out_left[i]).bits;
+    std::byte* rows = rows_.data() + part * row_bytes_;
+    if (int8) {
+      const size_t at = OutPosition(i, 4);
+      for (size_t n = 0; n < nodes; ++n) rows[n * stride_ + at] = static_cast<std::byte>(out.int8[i * nodes + n]);
+    } else {
+      const size_t at = OutPosition(i, 2) * sizeof(Bf16);
+      for (size_t n = 0; n < nodes; ++n) std::memcpy(rows + n * stride_ + at, out.bf16 + i * nodes + n, sizeof(Bf16));
+    }
   }
-}
-
-void QuantizedNeuronTree::PackInt8(const float* in, const float* out, const float* out_left, size_t node) {
-  auto* row = reinterpret_cast<int8_t*>(rows_.data() + node * stride_);
-  Scales& scales = scales_[node];
-  scales.in = QuantizeRow(in, shape_.width, row);
-  for (size_t i = 0; i < shape_.width; ++i) scales.offset += 128 * row[i];
-  std::vector<int8_t> values(shape_.width);
-  const auto spread = [&](const float* from, int8_t* to) {
-    const float scale = QuantizeRow(from, shape_.width, values.data());
-    for (size_t i = 0; i < shape_.width; ++i) to[OutPosition(i, 4)] = values[i];
-    return scale;
-  };
-  scales.out = spread(out, row + row_);
-  if (shape_.two_sided) scales.out_left = spread(out_left, row + 2 * row_);
+  for (size_t n = 0; int8 && n < nodes; ++n) (part == 1 ? scales_[n].out : scales_[n].out_left) = out.scales[n];
 }
 
 void NeuronTreeForward(const QuantizedNeuronTree& weights, const float* x, size_t tokens, float* y, ThreadPool& pool) {

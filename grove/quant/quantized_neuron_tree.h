@@ -19,10 +19,19 @@
 
 #include "grove/base/aligned.h"
 #include "grove/base/thread_pool.h"
+#include "grove/base/weights.h"
 #include "grove/kernels/neuron_tree.h"
 #include "grove/quant/quantization.h"
 
 namespace grove {
+
+// Views in the checkpoint's layout, as NeuronTreeWeights; matrices of the precision that is asked for, or fp32.
+struct QuantizedTreeWeights {
+  WeightsView w_in;             // [nodes, width], a scale for each node
+  const float* b_in = nullptr;  // [nodes], or null
+  WeightsView w_out;            // [width, nodes], a scale for each node
+  WeightsView w_out_left;       // the same, two-sided trees only
+};
 
 // Node-major, as PackedNeurons: in, out and out_left of a node next to each other, `row` values each.
 class QuantizedNeuronTree {
@@ -32,7 +41,10 @@ class QuantizedNeuronTree {
     int32_t offset = 0;  // 128 times the sum of `in`: activations are multiplied as value + 128
   };
 
-  QuantizedNeuronTree(const NeuronTreeShape& shape, const NeuronTreeWeights& weights, Quantization precision);
+  QuantizedNeuronTree(const NeuronTreeShape& shape, const QuantizedTreeWeights& weights, Quantization precision);
+  QuantizedNeuronTree(const NeuronTreeShape& shape, const NeuronTreeWeights& weights, Quantization precision)
+      : QuantizedNeuronTree(shape, QuantizedTreeWeights{weights.w_in, weights.b_in, weights.w_out, weights.w_out_left},
+                            precision) {}
 
   const NeuronTreeShape& shape() const { return shape_; }
   Quantization precision() const { return precision_; }
@@ -46,8 +58,8 @@ class QuantizedNeuronTree {
   size_t bytes() const { return rows_.size() + bias_.size() * sizeof(float) + scales_.size() * sizeof(Scales); }
 
  private:
-  void PackBf16(const float* in, const float* out, const float* out_left, size_t node);
-  void PackInt8(const float* in, const float* out, const float* out_left, size_t node);
+  void PackIn(const WeightsView& in);
+  void PackOut(const WeightsView& out, size_t part);  // part: 1 right, 2 left
 
   NeuronTreeShape shape_;
   Quantization precision_;
