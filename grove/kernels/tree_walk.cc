@@ -160,9 +160,11 @@ void TreeWalk::Descend(const Part& part, size_t node, Group group) {
       take(stop);
     }
   } else {
-    for (size_t s = 0; s < stops.size(); ++s) {
-      if (s + kStopsAhead < stops.size()) PrefetchIns(part, stops[s + kStopsAhead]);
-      if (s + kStopsAhead < stops.size() && !together_) PrefetchOuts(part, stops[s + kStopsAhead]);
+    for (size_t s = 0, asked = 0; s < stops.size(); ++s) {
+      for (; asked < std::min(stops.size(), s + kStopsAhead + 1); ++asked) {
+        if (asked > s) PrefetchIns(part, stops[asked]);
+        if (!together_) PrefetchOuts(part, stops[asked]);
+      }
       take(Stop(stops[s]));
     }
   }
