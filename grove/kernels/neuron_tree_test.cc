@@ -60,7 +60,8 @@ TEST(NeuronTreeForward, EqualsReferenceOnEveryTarget) {
 TEST(NeuronTreeForward, DoesNotDependOnBatchThreadsOrGrouping) {
   for (const NeuronTreeShape& shape :
        {NeuronTreeShape{.width = 50, .trees = 3, .depth = 5, .two_sided = true},
-        NeuronTreeShape{.width = 64, .trees = 1, .depth = 9}, NeuronTreeShape{.width = 48, .trees = 8, .depth = 2}}) {
+        NeuronTreeShape{.width = 64, .trees = 1, .depth = 9}, NeuronTreeShape{.width = 48, .trees = 8, .depth = 2},
+        NeuronTreeShape{.width = 80, .trees = 7, .depth = 6}}) {
     const NeuronTreeCase c(shape);
     const PackedNeuronTree packed(shape, c.weights());
     const size_t most = 700, equal_from = 400, visits = shape.trees * shape.levels();

@@ -73,8 +73,11 @@ TEST(QuantizedNeuronTree, IsNearTheFloatTree) {
 }
 
 TEST(QuantizedNeuronTree, DoesNotDependOnBatchThreadsOrGrouping) {
-  for (const Quantization precision : {Quantization::kBf16, Quantization::kInt8}) {
-    const NeuronTreeShape shape{.width = 80, .trees = 3, .depth = 6, .two_sided = true};
+  for (const auto& [precision, trees] : {std::pair<Quantization, size_t>{Quantization::kBf16, 3},
+                                         {Quantization::kBf16, 7},  // all threads together
+                                         {Quantization::kInt8, 3},
+                                         {Quantization::kInt8, 7}}) {
+    const NeuronTreeShape shape{.width = 80, .trees = trees, .depth = 6, .two_sided = trees == 3};
     const NeuronTreeCase c(shape);
     const QuantizedNeuronTree tree(shape, c.weights(), precision);
     const size_t tokens = 500;
