@@ -254,7 +254,9 @@ class Results(program.ProgramTest):
             for target in self.succeed_json("info")["targets"]["available"]:
                 results = self.succeed_json("fill-mask", "--model", shipped, "--precision", precision, "--target", target,
                                             *texts)["results"]
-                words.add(tuple(mask["words"][0]["token"] for result in results for mask in result["masks"]))
+                # Of int8 not the words alone: every digit of every probability is the same.
+                words.add(json.dumps(results) if precision == "int8" else
+                          tuple(mask["words"][0]["token"] for result in results for mask in result["masks"]))
             self.assertEqual(len(words), 1, words)
         self.refuse("fill-mask", "--model", shipped, "--target", "AVX9", *texts, code=2, names=["AVX9"])
 

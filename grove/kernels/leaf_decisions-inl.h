@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "grove/kernels/exact_exp-inl.h"
 #include "grove/kernels/leaf_router.h"
 #include "grove/kernels/simd-inl.h"
 #include "hwy/cache_control.h"
@@ -109,7 +110,7 @@ HWY_INLINE void LogTurns(const float* logits, float scale, size_t count, float* 
   const FloatTag d;
   for (size_t i = 0; i < count; i += hn::Lanes(d)) {
     const FloatVec z = hn::Mul(hn::Set(d, scale), hn::LoadU(d, logits + i));
-    const FloatVec uncertain = hn::Log1p(d, hn::Exp(d, hn::Neg(hn::Abs(z))));
+    const FloatVec uncertain = ExactLog1p(ExactExp(hn::Neg(hn::Abs(z))));
     hn::StoreU(hn::Sub(hn::Min(z, hn::Zero(d)), uncertain), d, right + i);
     hn::StoreU(hn::Sub(hn::Min(hn::Neg(z), hn::Zero(d)), uncertain), d, left + i);
   }

@@ -130,7 +130,7 @@ class LeafRouter {
     }
     for (size_t t = 0; t < tokens; ++t, gates += stride) {
       if (shape_.gates == Gates::kProbability) {
-        for (size_t s = 0; s < shape_.paths; ++s) gates[s] = std::exp(gates[s]);
+        for (size_t s = 0; s < shape_.paths; ++s) gates[s] = ExactExpOf(gates[s]);
       } else {
         Renormalize(gates);
       }
@@ -381,7 +381,7 @@ class LeafRouter {
     }
     const float largest = *std::max_element(gates, gates + shape_.paths);
     double total = 0;
-    for (size_t s = 0; s < shape_.paths; ++s) total += gates[s] = std::exp(gates[s] - largest);
+    for (size_t s = 0; s < shape_.paths; ++s) total += gates[s] = ExactExpOf(gates[s] - largest);
     for (size_t s = 0; s < shape_.paths; ++s) gates[s] = static_cast<float>(gates[s] / total);
   }
 

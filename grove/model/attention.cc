@@ -8,11 +8,13 @@
 #include <vector>
 
 #include "grove/base/aligned.h"
+#include "grove/model/row_ops.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "grove/model/attention.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target:
+#include "grove/kernels/exact_exp-inl.h"
 #include "grove/model/product_tile-inl.h"
 
 #ifndef GROVE_MODEL_ATTENTION_ONCE_
@@ -38,6 +40,7 @@ struct HeadQueries {
   size_t stride, count;
   float* out;
   size_t out_stride;
+  bool exact;
 };
 
 }  // namespace grove
@@ -53,6 +56,49 @@ struct TileState {
   HWY_ALIGN float scores[kTileRows * kKeyBlock];
   float largest[kTileRows], sum[kTileRows];
 };
+
+// RoundToTwelveBits() of a vector of values that are not negative.
+HWY_INLINE FloatVec TwelveBits(FloatVec x) {
+  const FloatTag d;
+  const hn::RebindToUnsigned<FloatTag> du;
+  const auto bits = hn::BitCast(du, x);
+  const auto odd = hn::And(hn::ShiftRight<12>(bits), hn::Set(du, 1u));
+  const auto rounded = hn::AndNot(hn::Set(du, 0xFFFu), hn::Add(hn::Add(bits, hn::Set(du, 0x7FFu)), odd));
+  return hn::IfThenElseZero(hn::Ge(x, hn::Set(d, 0x1p-60f)), hn::BitCast(d, rounded));
+}
+
+// The sum of a row, in one order for every target: 16 sums, then halves of them.
+HWY_INLINE float SumInOneOrder(const float* x, size_t padded) {
+  HWY_ALIGN float sums[16];
+  const FloatTag d;
+  for (size_t lane = 0; lane < 16; lane += hn::Lanes(d)) {
+    FloatVec sum = hn::Zero(d);
+    for (size_t i = 0; i < padded; i += 16) sum = hn::Add(sum, hn::LoadU(d, x + i + lane));
+    hn::Store(sum, d, sums + lane);
+  }
+  for (size_t half = 8; half > 0; half /= 2) {
+    for (size_t lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
+  }
+  return sums[0];
+}
+
+// As SoftmaxBlock(), with the same bits on every target.
+HWY_INLINE float ExactSoftmaxBlock(float* x, size_t count, size_t padded, float& largest, float& sum) {
+  const FloatTag d;
+  const size_t lanes = hn::Lanes(d);
+  std::fill(x + count, x + padded, -std::numeric_limits<float>::infinity());
+  FloatVec top = hn::Set(d, largest);
+  for (size_t i = 0; i < padded; i += lanes) top = hn::Max(top, hn::LoadU(d, x + i));
+  top = hn::MaxOfLanes(d, top);
+  for (size_t i = 0; i < padded; i += lanes) {
+    hn::StoreU(TwelveBits(ExactExp(hn::Sub(hn::LoadU(d, x + i), top))), d, x + i);
+  }
+  const float before = largest;
+  largest = hn::GetLane(top);
+  const float shrink = ExactExpOf(before - largest);
+  sum = sum * shrink + SumInOneOrder(x, padded);
+  return shrink;
+}
 
 // In place, of one row of scores [padded], of which `count` are of keys: exp(x - largest so far). Returns by how much
 // what was gathered before has to shrink.
@@ -111,6 +157,11 @@ HWY_NOINLINE void AttendTile(const HeadKeys& head, const HeadQueries& queries, s
   for (size_t r = 0; r < kRows; ++r) {
     const float* query = queries.query + (row + r) * queries.stride;
     for (size_t i = 0; i < head.depth; ++i) scaled[r * head.depth + i] = query[i] * scale;
+    if (queries.exact) {
+      for (size_t i = 0; i < head.depth; ++i) {
+        scaled[r * head.depth + i] = RoundToTwelveBits(scaled[r * head.depth + i]);
+      }
+    }
     state.largest[r] = -std::numeric_limits<float>::infinity();
     state.sum[r] = 0;
   }
@@ -119,7 +170,9 @@ HWY_NOINLINE void AttendTile(const HeadKeys& head, const HeadQueries& queries, s
     Scores<kRows>(head, scaled, first, padded, state.scores);
     float shrink[kRows];
     for (size_t r = 0; r < kRows; ++r) {
-      shrink[r] = SoftmaxBlock(state.scores + r * kKeyBlock, count, padded, state.largest[r], state.sum[r]);
+      float* scores = state.scores + r * kKeyBlock;
+      shrink[r] = queries.exact ? ExactSoftmaxBlock(scores, count, padded, state.largest[r], state.sum[r])
+                                : SoftmaxBlock(scores, count, padded, state.largest[r], state.sum[r]);
     }
     AddValues<kRows>(head, state, shrink, first == 0, first, count, mixed);
   }
@@ -182,6 +235,10 @@ HeadKeys PackHead(const AttentionShape& shape, const SequenceRows& rows, const f
     ++to;
   }
   for (size_t i = 0; i < depth; ++i) std::fill(keys + i * head.padded + to, keys + (i + 1) * head.padded, 0.0f);
+  if (shape.exact) {
+    const size_t size = depth * head.padded + head.count * head.value_stride;
+    for (size_t i = 0; i < size; ++i) memory[i] = RoundToTwelveBits(memory[i]);
+  }
   head.keys = keys;
   head.values = values;
   return head;
@@ -199,8 +256,8 @@ void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t*
     float* scratch = ThreadScratch(tile + depth * PadColumns(rows.count) + rows.count * value_stride);
     const float* base = qkv + head * 3 * depth;
     const HeadKeys keys = PackHead(shape, rows, base, is_key, scratch + tile);
-    const HeadQueries queries{base + rows.begin * stride, stride, rows.count, out + rows.begin * width + head * depth,
-                              width};
+    const HeadQueries queries{
+        base + rows.begin * stride, stride, rows.count, out + rows.begin * width + head * depth, width, shape.exact};
     HWY_DYNAMIC_DISPATCH(AttendHead)(keys, queries, scratch);
   };
   pool.ParallelFor(shape.sequences.size() * shape.heads, 1, [&](size_t begin, size_t end) {

@@ -20,6 +20,8 @@ struct AttentionShape {
   std::span<const SequenceRows> sequences;
   size_t heads = 0;
   size_t head_width = 0;
+  // Queries, keys, values and probabilities are rounded to 12 significant bits: every target then gives the same bits.
+  bool exact = false;
 
   size_t width() const { return heads * head_width; }
 };

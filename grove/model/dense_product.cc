@@ -7,6 +7,7 @@
 #include "grove/base/aligned.h"
 #include "grove/base/check.h"
 #include "grove/model/dense_panels.h"
+#include "grove/model/row_ops.h"
 #include "grove/quant/round_weights.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -120,6 +121,10 @@ AlignedArray<float> PackPanels(const float* weights, size_t in, size_t out) {
   return packed;
 }
 
+void RoundRowToTwelveBits(const float* x, size_t count, float* to) {
+  for (size_t i = 0; i < count; ++i) to[i] = RoundToTwelveBits(x[i]);
+}
+
 // Rows as a precision reads them.
 struct Rows {
   const void* data;
@@ -134,9 +139,16 @@ std::byte* ThreadBytes(size_t size) {
 }
 
 // Converted into the calling thread's memory: the next call of this thread overwrites it.
-Rows ConvertRows(Precision precision, const float* x, size_t x_stride, size_t rows, size_t in, ThreadPool& pool) {
+Rows ConvertRows(const DenseShape& shape, const float* x, size_t x_stride, size_t rows, ThreadPool& pool) {
   constexpr size_t kGrain = 16;
-  if (precision == Precision::kFp32) return {x, x_stride, sizeof(float), nullptr};
+  const Precision precision = shape.precision;
+  const size_t in = shape.in;
+  if (precision == Precision::kFp32 && !shape.exact) return {x, x_stride, sizeof(float), nullptr};
+  if (precision == Precision::kFp32) {
+    auto* to = reinterpret_cast<float*>(ThreadBytes(rows * in * sizeof(float)));
+    for (size_t r = 0; r < rows; ++r) RoundRowToTwelveBits(x + r * x_stride, in, to + r * in);
+    return {to, in, sizeof(float), nullptr};
+  }
   if (precision == Precision::kBf16) {
     const size_t stride = Bf16RowStride(in);
     auto* to = reinterpret_cast<Bf16*>(ThreadBytes(rows * stride * sizeof(Bf16)));
@@ -201,6 +213,7 @@ DenseProduct::DenseProduct(const DenseShape& shape, const WeightsView& given, co
       break;
     case Precision::kFp32:
       state_->fp32 = PackPanels(weights.fp32, in, out);
+      if (shape.exact) RoundRowToTwelveBits(state_->fp32.data(), state_->fp32.size(), state_->fp32.data());
       state_->panel_bytes = in * kPanelColumns * sizeof(float);
       break;
     case Precision::kInt8:
@@ -232,7 +245,7 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
   const size_t panels = Panels(shape.out);
   if (panels == 0 || rows == 0) return;
   const size_t row_block = RowBlock(rows), blocks = (rows + row_block - 1) / row_block;
-  const Rows converted = ConvertRows(shape.precision, x, x_stride, rows, shape.in, pool);
+  const Rows converted = ConvertRows(shape, x, x_stride, rows, pool);
   const bool int8 = shape.precision == Precision::kInt8;
   // Enough tasks for all threads to end at about the same time, few enough for a block of rows to serve many panels.
   const size_t wanted = pool.threads() == 1 ? 1 : 4 * pool.threads();

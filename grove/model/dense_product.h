@@ -30,6 +30,8 @@ struct DenseShape {
   size_t out = 0;
   DenseActivation activation = DenseActivation::kNone;
   Precision precision = Precision::kFp32;
+  // fp32 only: weights and inputs are rounded to 12 significant bits, and every target gives the same bits.
+  bool exact = false;
 };
 
 // Whether this machine multiplies in that precision.

@@ -12,6 +12,7 @@
 #include "grove/kernels/target.h"
 #include "grove/model/dense_panels.h"
 #include "grove/model/row_ops.h"
+#include "grove/quant/exact_activation.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define GROVE_VNNI_PANELS 1
@@ -152,7 +153,10 @@ void RunInt8Panels(const DensePanels& task) {
   }
   if (task.activation == DenseActivation::kNone) return;
   const Activation activation = task.activation == DenseActivation::kGelu ? Activation::kGelu : Activation::kRelu;
-  for (size_t r = 0; r < task.rows; ++r) ActivateInPlace(activation, task.columns, task.y + r * task.y_stride);
+  for (size_t r = 0; r < task.rows; ++r) {
+    float* y = task.y + r * task.y_stride;
+    ExactActivate(activation, 1.0f, y, task.columns, y);
+  }
 }
 
 }  // namespace grove

@@ -35,7 +35,7 @@ double Activate(DenseActivation activation, double x) {
 float Rounded(Precision precision, float x) { return precision == Precision::kBf16 ? ToFloat(ToBf16(x)) : x; }
 
 void ExpectPlainSums(const DenseShape& shape, size_t rows, ThreadPool& pool) {
-  const auto [in, out, activation, precision] = shape;
+  const auto [in, out, activation, precision, exact] = shape;
   const std::vector<float> weights = Random(out * in, 1), bias = Random(out, 2), x = Random(rows * in, 3);
   const DenseProduct product(shape, weights.data(), bias.data(), pool);
   std::vector<float> y(rows * out + 1, -7.0f);

@@ -79,7 +79,7 @@ class EncoderTest : public testing::Test {
       }
     } else {
       logits = AlignedArray<float>(batch * static_cast<size_t>(config.head.labels));
-      ClassificationHead::Load(FileParameters(directory.weights, config), config, pool_)
+      ClassificationHead::Load(FileParameters(directory.weights, config), encoder)
           .value()
           .Forward(hidden.data(), batch, length, logits.data(), pool_);
       for (const auto& rows : expected) plain_logits.push_back(plain.Classify(rows));

@@ -16,15 +16,27 @@ namespace grove {
 
 namespace {
 
+// Memory of the calling thread that survives from call to call.
+float* ThreadScratch(size_t size) {
+  thread_local AlignedArray<float> scratch;
+  return AtLeast(scratch, size);
+}
+
 // The linear layer "<name>.weight" and "<name>.bias".
-Result<DenseProduct> ReadLinear(const ParameterSource& source, const std::string& name, int64_t in, int64_t out,
-                                const ThreadPool& pool, DenseActivation activation = DenseActivation::kNone,
-                                Precision precision = Precision::kFp32) {
-  GROVE_ASSIGN_OR_RETURN(const Weights weight, ReadWeights(source, name + ".weight", {.shape = {out, in}}, precision));
+Result<DenseProduct> ReadLinear(const ParameterSource& source, const std::string& name, const DenseShape& shape,
+                                const ThreadPool& pool) {
+  const auto in = static_cast<int64_t>(shape.in), out = static_cast<int64_t>(shape.out);
+  GROVE_ASSIGN_OR_RETURN(const Weights weight,
+                         ReadWeights(source, name + ".weight", {.shape = {out, in}}, shape.precision));
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> bias, source.Read(name + ".bias", {out}));
-  const DenseShape shape{
-      .in = static_cast<size_t>(in), .out = static_cast<size_t>(out), .activation = activation, .precision = precision};
   return DenseProduct(shape, weight.view(), bias.data(), pool);
+}
+
+// Of poolers and classifiers, which are fp32 in every precision; with an int8 encoder they give the same bits on every
+// target, as it does.
+DenseShape SmallShape(const Encoder& encoder, int64_t in, int64_t out) {
+  return {
+      .in = static_cast<size_t>(in), .out = static_cast<size_t>(out), .exact = encoder.precision() == Precision::kInt8};
 }
 
 // Parameters of the masked-LM head; empty: there is none.
@@ -65,19 +77,21 @@ Result<MaskedLmHead> MaskedLmHead::Load(const ParameterSource& source, const Enc
   MaskedLmHead head(DenseProduct(shape, weights, bias.data(), encoder.pool()));
   if (names.transform.empty()) return head;
   const bool relu = config.feed_forward.nonlinearity == NonLinearity::kRelu;
-  GROVE_ASSIGN_OR_RETURN(head.transform_,
-                         ReadLinear(source, names.transform, config.width, config.width, encoder.pool(),
-                                    relu ? DenseActivation::kRelu : DenseActivation::kGelu, precision));
+  const DenseShape transform{.in = shape.in,
+                             .out = shape.in,
+                             .activation = relu ? DenseActivation::kRelu : DenseActivation::kGelu,
+                             .precision = precision};
+  GROVE_ASSIGN_OR_RETURN(head.transform_, ReadLinear(source, names.transform, transform, encoder.pool()));
   GROVE_ASSIGN_OR_RETURN(head.norm_, LayerNorm::Load(source, names.norm, config.width, config.norm_eps));
   return head;
 }
 
 void MaskedLmHead::Forward(const float* hidden, size_t rows, float* logits, ThreadPool& pool) const {
   if (!transform_) return decoder_.Forward(hidden, rows, logits, pool);
-  AlignedArray<float> changed(rows * transform_->shape().out);
-  transform_->Forward(hidden, rows, changed.data(), pool);
-  norm_->Forward(changed.data(), rows, changed.data(), pool);
-  decoder_.Forward(changed.data(), rows, logits, pool);
+  float* changed = ThreadScratch(rows * transform_->shape().out);
+  transform_->Forward(hidden, rows, changed, pool);
+  norm_->Forward(changed, rows, changed, pool);
+  decoder_.Forward(changed, rows, logits, pool);
 }
 
 namespace {
@@ -109,55 +123,60 @@ void Pool(PoolerKind kind, const float* hidden, size_t batch, size_t length, siz
   for (size_t b = 0; b < batch; ++b) PoolSequence(kind, hidden + b * length * width, length, width, pooled + b * width);
 }
 
-Result<FirstTokenPooler> FirstTokenPooler::Load(const ParameterSource& source, const ModelConfig& config,
-                                                const ThreadPool& pool) {
+Result<FirstTokenPooler> FirstTokenPooler::Load(const ParameterSource& source, const Encoder& encoder) {
+  const ModelConfig& config = encoder.config();
   const std::string name = BertEncoderName(config, "pooler.dense");
-  GROVE_ASSIGN_OR_RETURN(DenseProduct dense, ReadLinear(source, name, config.width, config.width, pool));
+  GROVE_ASSIGN_OR_RETURN(DenseProduct dense,
+                         ReadLinear(source, name, SmallShape(encoder, config.width, config.width), encoder.pool()));
   return FirstTokenPooler(std::move(dense));
 }
 
 void FirstTokenPooler::Forward(const float* hidden, size_t batch, size_t length, float* pooled,
                                ThreadPool& pool) const {
   const size_t width = dense_.shape().in;
-  AlignedArray<float> first(batch * width);
-  Pool(PoolerKind::kFirstToken, hidden, batch, length, width, first.data());
-  dense_.Forward(first.data(), batch, pooled, pool);
-  for (size_t i = 0; i < first.size(); ++i) pooled[i] = std::tanh(pooled[i]);
+  float* first = ThreadScratch(batch * width);
+  Pool(PoolerKind::kFirstToken, hidden, batch, length, width, first);
+  dense_.Forward(first, batch, pooled, pool);
+  for (size_t i = 0; i < batch * width; ++i) pooled[i] = std::tanh(pooled[i]);
 }
 
-Result<ClassificationHead> ClassificationHead::Load(const ParameterSource& source, const ModelConfig& config,
-                                                    const ThreadPool& pool) {
+Result<ClassificationHead> ClassificationHead::Load(const ParameterSource& source, const Encoder& encoder) {
+  const ModelConfig& config = encoder.config();
   const HeadConfig& head = config.head;
   const std::string dense_name = config.crammed()                            ? "pooler.dense"
                                  : config.family == ModelFamily::kDistilBert ? "pre_classifier"
                                                                              : BertEncoderName(config, "pooler.dense");
   std::optional<DenseProduct> dense;
   if (head.pooler_dense) {
-    GROVE_ASSIGN_OR_RETURN(dense, ReadLinear(source, dense_name, config.width, head.pooler_width, pool));
+    GROVE_ASSIGN_OR_RETURN(
+        dense, ReadLinear(source, dense_name, SmallShape(encoder, config.width, head.pooler_width), encoder.pool()));
   }
-  GROVE_ASSIGN_OR_RETURN(DenseProduct linear, ReadLinear(source, config.crammed() ? "head" : "classifier",
-                                                         head.pooler_width, head.labels, pool));
+  GROVE_ASSIGN_OR_RETURN(DenseProduct linear,
+                         ReadLinear(source, config.crammed() ? "head" : "classifier",
+                                    SmallShape(encoder, head.pooler_width, head.labels), encoder.pool()));
   return ClassificationHead(config, std::move(dense), std::move(linear));
 }
 
 void ClassificationHead::Forward(const float* hidden, size_t batch, size_t length, float* logits,
                                  ThreadPool& pool) const {
   const size_t width = dense_ ? dense_->shape().in : linear_.shape().in;
-  AlignedArray<float> pooled(batch * width);
-  Pool(pooler_, hidden, batch, length, width, pooled.data());
+  const size_t inner = linear_.shape().in;
+  float* pooled = ThreadScratch(batch * (width + inner));
+  Pool(pooler_, hidden, batch, length, width, pooled);
   if (dense_) {
-    AlignedArray<float> activated(batch * linear_.shape().in);
-    dense_->Forward(pooled.data(), batch, activated.data(), pool);
-    pooled = std::move(activated);
+    float* activated = pooled + batch * width;
+    dense_->Forward(pooled, batch, activated, pool);
+    pooled = activated;
   }
-  for (float& value : pooled.span()) value = relu_ ? std::max(value, 0.0f) : std::tanh(value);
-  linear_.Forward(pooled.data(), batch, logits, pool);
+  for (size_t i = 0; i < batch * inner; ++i) pooled[i] = relu_ ? std::max(pooled[i], 0.0f) : std::tanh(pooled[i]);
+  linear_.Forward(pooled, batch, logits, pool);
 }
 
-Result<TokenClassificationHead> TokenClassificationHead::Load(const ParameterSource& source, const ModelConfig& config,
-                                                              const ThreadPool& pool) {
-  GROVE_ASSIGN_OR_RETURN(DenseProduct linear, ReadLinear(source, config.crammed() ? "head" : "classifier", config.width,
-                                                         config.head.labels, pool));
+Result<TokenClassificationHead> TokenClassificationHead::Load(const ParameterSource& source, const Encoder& encoder) {
+  const ModelConfig& config = encoder.config();
+  GROVE_ASSIGN_OR_RETURN(DenseProduct linear,
+                         ReadLinear(source, config.crammed() ? "head" : "classifier",
+                                    SmallShape(encoder, config.width, config.head.labels), encoder.pool()));
   return TokenClassificationHead(std::move(linear));
 }
 

@@ -35,8 +35,7 @@ void Pool(PoolerKind kind, const float* hidden, size_t batch, size_t length, siz
 // The pooler of a BERT without a head: tanh(dense(first token)).
 class FirstTokenPooler {
  public:
-  static Result<FirstTokenPooler> Load(const ParameterSource& source, const ModelConfig& config,
-                                       const ThreadPool& pool);
+  static Result<FirstTokenPooler> Load(const ParameterSource& source, const Encoder& encoder);
   // hidden [batch, length, width] -> pooled [batch, width]
   void Forward(const float* hidden, size_t batch, size_t length, float* pooled, ThreadPool& pool) const;
 
@@ -48,8 +47,7 @@ class FirstTokenPooler {
 // Scores of the classes of a sequence: pool, dense, tanh (DistilBERT: ReLU), linear.
 class ClassificationHead {
  public:
-  static Result<ClassificationHead> Load(const ParameterSource& source, const ModelConfig& config,
-                                         const ThreadPool& pool);
+  static Result<ClassificationHead> Load(const ParameterSource& source, const Encoder& encoder);
   // hidden [batch, length, width] -> logits [batch, labels]
   void Forward(const float* hidden, size_t batch, size_t length, float* logits, ThreadPool& pool) const;
 
@@ -68,8 +66,7 @@ class ClassificationHead {
 // Scores of the classes of every token: one linear layer.
 class TokenClassificationHead {
  public:
-  static Result<TokenClassificationHead> Load(const ParameterSource& source, const ModelConfig& config,
-                                              const ThreadPool& pool);
+  static Result<TokenClassificationHead> Load(const ParameterSource& source, const Encoder& encoder);
   // hidden [rows, width] -> logits [rows, labels]
   void Forward(const float* hidden, size_t rows, float* logits, ThreadPool& pool) const;
 

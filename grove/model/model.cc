@@ -28,7 +28,7 @@ Result<Tokenizer> LoadTokenizer(const ModelDirectory& directory) {
   return tokenizer;
 }
 
-Status LoadHead(const ParameterSource& source, const ThreadPool& pool, LoadedModel& model) {
+Status LoadHead(const ParameterSource& source, LoadedModel& model) {
   const ModelConfig& config = model.config();
   switch (config.head.kind) {
     case HeadKind::kMaskedLm: {
@@ -37,15 +37,15 @@ Status LoadHead(const ParameterSource& source, const ThreadPool& pool, LoadedMod
     }
     case HeadKind::kNone: {
       if (config.family != ModelFamily::kBert || !config.head.pooler_dense) return Ok{};
-      GROVE_ASSIGN_OR_RETURN(model.pooler, FirstTokenPooler::Load(source, config, pool));
+      GROVE_ASSIGN_OR_RETURN(model.pooler, FirstTokenPooler::Load(source, model.encoder));
       return Ok{};
     }
     case HeadKind::kSequenceClassification: {
-      GROVE_ASSIGN_OR_RETURN(model.classifier, ClassificationHead::Load(source, config, pool));
+      GROVE_ASSIGN_OR_RETURN(model.classifier, ClassificationHead::Load(source, model.encoder));
       return Ok{};
     }
     case HeadKind::kTokenClassification: {
-      GROVE_ASSIGN_OR_RETURN(model.token_classifier, TokenClassificationHead::Load(source, config, pool));
+      GROVE_ASSIGN_OR_RETURN(model.token_classifier, TokenClassificationHead::Load(source, model.encoder));
       return Ok{};
     }
   }
@@ -60,7 +60,7 @@ Result<LoadedModel> LoadFrom(const ModelDirectory& directory, const ParameterSou
                              const EncoderOptions& options) {
   GROVE_ASSIGN_OR_RETURN(Encoder encoder, Encoder::Load(source, directory.config, pool, options));
   LoadedModel model{.path = directory.path, .tokenizer = {}, .encoder = std::move(encoder)};
-  GROVE_RETURN_IF_ERROR(LoadHead(source, *pool, model));
+  GROVE_RETURN_IF_ERROR(LoadHead(source, model));
   return model;
 }
 

@@ -13,6 +13,7 @@
 
 #include "grove/io/files.h"
 #include "grove/io/model_directory.h"
+#include "grove/kernels/target.h"
 #include "grove/model/model.h"
 #include "grove/model/random_model.h"
 #include "grove/quant/round_weights.h"
@@ -118,6 +119,30 @@ TEST_F(QuantizeModelTest, EveryKindRunsBitForBitAsTheOriginalInThatPrecision) {
       const ModelOutput widened = Run(Output(), Precision::kFp32);
       for (size_t i = 0; i < fp32.hidden.size(); ++i) EXPECT_NEAR(widened.hidden[i], fp32.hidden[i], 0.5);
     }
+  }
+}
+
+// Kinds that stay in fp32 are as near as fp32 is.
+TEST_F(QuantizeModelTest, Int8GivesTheSameBitsOnEveryInstructionSet) {
+  for (const auto& [name, config] : Configs()) {
+    SCOPED_TRACE(name);
+    Write(config);
+    ASSERT_TRUE(Quantize(Precision::kInt8, /*overwrite=*/true).ok());
+    std::optional<ModelOutput> first;
+    for (const std::string& target : AvailableTargets()) {
+      SCOPED_TRACE(target);
+      ASSERT_TRUE(ForceTarget(target).ok());
+      const ModelOutput output = Run(Output(), {});
+      if (!first) {
+        first.emplace(Run(Output(), {}));
+      } else if (HasLowPrecision(config.feed_forward)) {
+        EXPECT_TRUE(Same(output.hidden, first->hidden));
+        EXPECT_TRUE(Same(output.logits, first->logits));
+      } else {
+        for (size_t i = 0; i < output.hidden.size(); ++i) EXPECT_NEAR(output.hidden[i], first->hidden[i], 0.1);
+      }
+    }
+    ASSERT_TRUE(ForceTarget("best").ok());
   }
 }
 
