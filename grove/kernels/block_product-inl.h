@@ -6,8 +6,8 @@
 // of fused multiply-adds in order of k, so that it does not depend on which rows share a call.
 
 #include <cstddef>
-#include <vector>
 
+#include "grove/base/scratch.h"
 #include "grove/kernels/simd-inl.h"
 
 #if defined(GROVE_KERNELS_BLOCK_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -53,7 +53,7 @@ class LinesAhead {
   struct Range {
     const std::byte *begin, *end;
   };
-  std::vector<Range> ranges_;
+  ScratchVector<Range> ranges_;
   size_t range_ = 0, lines_ = 0, per_step_ = 0;
   const std::byte *line_ = nullptr, *end_ = nullptr;
 };

@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <span>
-#include <vector>
 
+#include "grove/base/scratch.h"
 #include "grove/kernels/block_product-inl.h"
 #include "grove/kernels/gated_experts.h"
 #include "grove/kernels/grouping.h"
@@ -130,10 +130,10 @@ class ExpertBlock {
   const PaddedInput input_;
   PaddedOutput output_;
   const Grouping by_expert_;
-  AlignedArray<float> hidden_;
-  std::vector<const float*> x_, hidden_rows_;  // x_, y_, gates_: of all choices, by expert
-  std::vector<float*> y_;
-  std::vector<float> gates_;
+  ScratchVector<float> hidden_;
+  ScratchVector<const float*> x_, hidden_rows_;  // x_, y_, gates_: of all choices, by expert
+  ScratchVector<float*> y_;
+  ScratchVector<float> gates_;
   LinesAhead ahead_;
 };
 

@@ -4,8 +4,7 @@
 // Gathered neurons in vectors, compiled once per target. The rows of a token are scattered in memory: those of its next
 // neuron are asked for while this one's are used.
 
-#include <vector>
-
+#include "grove/base/scratch.h"
 #include "grove/kernels/gathered_neurons.h"
 #include "grove/kernels/padded_rows.h"
 #include "grove/kernels/simd-inl.h"
@@ -91,9 +90,9 @@ class NeuronOutputs {
  private:
   const PackedNeurons& neurons_;
   size_t count_, stride_;
-  AlignedArray<float> values_;
-  std::vector<const float*> rows_;
-  std::vector<float> scales_;
+  ScratchVector<float> values_;
+  ScratchVector<const float*> rows_;
+  ScratchVector<float> scales_;
 };
 
 // One token; logits is scratch [whole lines of per_token].
@@ -114,7 +113,7 @@ inline void GatheredNeuronsForwardSimd(const PackedNeurons& neurons, const float
   pool.ParallelFor(tokens, kNeuronTokenBlock, [&](size_t begin, size_t end) {
     const PaddedInput input(x + begin * width, end - begin, width);
     PaddedOutput output(y + begin * width, end - begin, width);
-    AlignedArray<float> logits(RoundUpToLine<float>(count));
+    ScratchVector<float> logits(RoundUpToLine<float>(count));
     NeuronOutputs outputs(neurons, count);
     for (size_t t = begin; t < end; ++t) {
       GatherToken(neurons, input.row(t - begin), choices.chosen + t * count,

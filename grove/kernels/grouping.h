@@ -11,7 +11,8 @@
 #include <cstdint>
 #include <numeric>
 #include <span>
-#include <vector>
+
+#include "grove/base/scratch.h"
 
 namespace grove {
 
@@ -26,7 +27,8 @@ class Grouping {
   Grouping(const uint32_t* keys, size_t count, size_t key_limit) : order_(count) {
     if (count * 8 < key_limit) {
       std::iota(order_.begin(), order_.end(), size_t{0});
-      std::stable_sort(order_.begin(), order_.end(), [&](size_t a, size_t b) { return keys[a] < keys[b]; });
+      std::sort(order_.begin(), order_.end(),
+                [&](size_t a, size_t b) { return keys[a] != keys[b] ? keys[a] < keys[b] : a < b; });
     } else {
       CountingSort(keys, count, key_limit);
     }
@@ -38,18 +40,18 @@ class Grouping {
   Grouping(const Grouping&) = delete;
   Grouping& operator=(const Grouping&) = delete;
 
-  const std::vector<Group>& groups() const { return groups_; }
+  const ScratchVector<Group>& groups() const { return groups_; }
 
  private:
   void CountingSort(const uint32_t* keys, size_t count, size_t key_limit) {
-    std::vector<size_t> next(key_limit + 1);
+    ScratchVector<size_t> next(key_limit + 1);
     for (size_t i = 0; i < count; ++i) ++next[keys[i] + 1];
     std::partial_sum(next.begin(), next.end(), next.begin());
     for (size_t i = 0; i < count; ++i) order_[next[keys[i]]++] = i;
   }
 
-  std::vector<size_t> order_;
-  std::vector<Group> groups_;
+  ScratchVector<size_t> order_;
+  ScratchVector<Group> groups_;
 };
 
 }  // namespace grove

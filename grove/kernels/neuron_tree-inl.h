@@ -6,8 +6,8 @@
 // other tokens compute.
 
 #include <algorithm>
-#include <vector>
 
+#include "grove/base/scratch.h"
 #include "grove/kernels/gathered_neurons-inl.h"
 #include "grove/kernels/grouping.h"
 #include "grove/kernels/neuron_tree.h"
@@ -32,8 +32,8 @@ struct BlockPaths {
         nodes(tokens * visits),
         logits(tokens * stride) {}
   size_t visits, stride;
-  std::vector<uint32_t> nodes;  // [tokens, visits]
-  AlignedArray<float> logits;   // [tokens, stride]
+  ScratchVector<uint32_t> nodes;  // [tokens, visits]
+  ScratchVector<float> logits;    // [tokens, stride]
 };
 
 // The first lines of both children: a row whose beginning is near hides the way of the rest.
@@ -121,7 +121,7 @@ inline void NeuronTreeTokenGradients(const PackedNeuronTree& weights, const Neur
   pool.ParallelFor(tokens, kNeuronTokenBlock, [&](size_t begin, size_t end) {
     const PaddedInput gradient(dy + begin * shape.width, end - begin, shape.width);
     PaddedOutput output(dx + begin * shape.width, end - begin, shape.width);
-    std::vector<const float*> rows(visits);
+    ScratchVector<const float*> rows(visits);
     for (size_t t = begin; t < end; ++t) {
       const float* dyt = gradient.row(t - begin);
       for (size_t v = 0; v < visits; ++v) {

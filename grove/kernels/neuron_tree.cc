@@ -109,7 +109,7 @@ void NeuronTreeForward(const PackedNeuronTree& weights, const float* x, size_t t
 void NeuronTreeForwardAlong(const PackedNeuronTree& weights, const float* x, size_t tokens, const uint32_t* ends,
                             float* y, ThreadPool& pool) {
   const NeuronTreeShape& shape = weights.shape();
-  std::vector<uint32_t> nodes(tokens * shape.trees * shape.levels());
+  ScratchVector<uint32_t> nodes(tokens * shape.trees * shape.levels());
   for (size_t p = 0; p < tokens * shape.trees; ++p) NeuronTreePath(shape, ends[p], nodes.data() + p * shape.levels());
   GatheredNeuronsForward(weights.neurons(), x, tokens, {nodes.data(), nullptr, shape.trees * shape.levels()}, y, pool);
 }

@@ -9,6 +9,7 @@
 #include <cstddef>
 
 #include "grove/base/aligned.h"
+#include "grove/base/scratch.h"
 
 namespace grove {
 
@@ -24,7 +25,7 @@ class PaddedInput {
  public:
   PaddedInput(const float* rows, size_t count, size_t width) : stride_(RoundUpToLine<float>(width)), rows_(rows) {
     if (stride_ == width) return;
-    copy_ = AlignedArray<float>(count * stride_);
+    copy_.resize(count * stride_);
     for (size_t r = 0; r < count; ++r) std::copy_n(rows + r * width, width, copy_.data() + r * stride_);
     rows_ = copy_.data();
   }
@@ -34,7 +35,7 @@ class PaddedInput {
  private:
   size_t stride_;
   const float* rows_;
-  AlignedArray<float> copy_;
+  ScratchVector<float> copy_;
 };
 
 // Results collect in row(); Finish() brings them to the caller's rows. Starts with zeros, or with anything where the
@@ -48,7 +49,7 @@ class PaddedOutput {
     if (stride_ == width) {
       if (start == Start::kZero) std::fill_n(rows, count * width, 0.0f);
     } else {
-      copy_ = AlignedArray<float>(count * stride_);
+      copy_.resize(count * stride_);
       rows_ = copy_.data();
     }
   }
@@ -62,7 +63,7 @@ class PaddedOutput {
   size_t count_, width_, stride_;
   float* target_;
   float* rows_;
-  AlignedArray<float> copy_;
+  ScratchVector<float> copy_;
 };
 
 }  // namespace grove

@@ -79,8 +79,8 @@ class PairSearch {
 
  private:
   const ProductKeyRouterShape& shape_;
-  std::vector<float> top_[2], scores_;
-  std::vector<uint32_t> index_[2], names_;
+  ScratchVector<float> top_[2], scores_;
+  ScratchVector<uint32_t> index_[2], names_;
 };
 
 void ChooseProductKeysSimd(const ProductKeyRouterShape& shape, const float* first, const float* second, size_t searches,

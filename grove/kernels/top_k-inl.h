@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <cstdint>
 #include <numeric>
-#include <vector>
 
+#include "grove/base/scratch.h"
 #include "grove/kernels/simd-inl.h"
 
 #if defined(GROVE_KERNELS_TOP_K_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -37,7 +37,7 @@ HWY_INLINE void InsertSorted(float value, uint32_t index, size_t size, float* to
 }
 
 inline void TopKBySorting(const float* values, size_t count, size_t k, float* top, uint32_t* indices) {
-  std::vector<uint32_t> order(count);
+  ScratchVector<uint32_t> order(count);
   std::iota(order.begin(), order.end(), uint32_t{0});
   std::partial_sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(k), order.end(),
                     [&](uint32_t a, uint32_t b) { return values[a] != values[b] ? values[a] > values[b] : a < b; });

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "grove/base/aligned.h"
+#include "grove/base/scratch.h"
 
 namespace grove {
 
@@ -14,9 +14,9 @@ Mixture::Mixture(const MixtureShape& shape, const MixtureWeights& weights, const
       experts_(shape.experts, weights.experts) {}
 
 void Mixture::Forward(const float* x, size_t tokens, float* y, ThreadPool& pool) const {
-  AlignedArray<float> scores(tokens * shape_.experts.experts);
-  std::vector<uint32_t> chosen(tokens * shape_.per_token);
-  std::vector<float> gates(chosen.size());
+  ScratchVector<float> scores(tokens * shape_.experts.experts);
+  ScratchVector<uint32_t> chosen(tokens * shape_.per_token);
+  ScratchVector<float> gates(chosen.size());
   router_.Forward(x, tokens, scores.data(), pool);
   ChooseExperts(shape_.router(), scores.data(), tokens, {chosen.data(), gates.data()}, pool);
   GatedExpertsForward(experts_, x, tokens, {chosen.data(), gates.data(), shape_.per_token}, y, pool);

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "grove/base/scratch.h"
 #include "grove/model/row_ops.h"
 
 namespace grove {
@@ -55,16 +56,16 @@ void ChooseReference(const ProductKeyShape& shape, const ProductKeyWeights& weig
 struct ProductKey::Scratch {
   Scratch(const ProductKeyShape& shape, size_t tokens)
       : queries(tokens * shape.heads * shape.key_width),
-        halves{AlignedArray<float>(queries.size() / 2), AlignedArray<float>(queries.size() / 2)},
-        scores{AlignedArray<float>(tokens * shape.heads * shape.sub_keys),
-               AlignedArray<float>(tokens * shape.heads * shape.sub_keys)},
+        halves{ScratchVector<float>(queries.size() / 2), ScratchVector<float>(queries.size() / 2)},
+        scores{ScratchVector<float>(tokens * shape.heads * shape.sub_keys),
+               ScratchVector<float>(tokens * shape.heads * shape.sub_keys)},
         chosen(tokens * shape.per_token()),
         gates(chosen.size()) {}
-  AlignedArray<float> queries;    // [searches, key_width]
-  AlignedArray<float> halves[2];  // [searches, key_width / 2]
-  AlignedArray<float> scores[2];  // [searches, sub_keys]
-  std::vector<uint32_t> chosen;   // [searches, per_head]
-  std::vector<float> gates;
+  ScratchVector<float> queries;    // [searches, key_width]
+  ScratchVector<float> halves[2];  // [searches, key_width / 2]
+  ScratchVector<float> scores[2];  // [searches, sub_keys]
+  ScratchVector<uint32_t> chosen;  // [searches, per_head]
+  ScratchVector<float> gates;
 };
 
 ProductKey::ProductKey(const ProductKeyShape& shape, const ProductKeyWeights& weights, const ThreadPool& pool)
