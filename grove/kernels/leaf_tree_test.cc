@@ -118,7 +118,7 @@ TEST(LeafTreeForward, TiesGoLeft) {
       ThreadPool pool(1);
       LeafTreeForward(packed, x.data(), 1, y.data(), &trace, pool);
       EXPECT_EQ(leaves, expected);
-      for (const float gate : gates) EXPECT_FLOAT_EQ(gate, 1.0f / static_cast<float>(paths));
+      for (const float gate : gates) EXPECT_FLOAT_EQ(gate, 1.0f / static_cast<float>(shape.paths));
     });
   }
 }
