@@ -19,7 +19,7 @@ namespace {
 // Memory of the calling thread that survives from call to call.
 float* ThreadScratch(size_t size) {
   thread_local AlignedArray<float> scratch;
-  return AtLeast(scratch, size);
+  return AtLeast(scratch, size);  // NOLINT(clang-analyzer-cplusplus.NewDelete): misreads the move of unique_ptr
 }
 
 // The linear layer "<name>.weight" and "<name>.bias".

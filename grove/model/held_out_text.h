@@ -14,10 +14,10 @@
 namespace grove {
 
 struct HeldOutOptions {
-  std::string data;                // a folder of packed text (data/packed_text.h): its held-out side
-  std::vector<std::string> texts;  // files or folders of text (data/text_reader.h), if no `data`; neither: SampleText()
-  size_t sequences = 128;          // at most
-  size_t length = 128;             // tokens of a sequence at most, [CLS] and [SEP] among them; at least 3
+  std::string data = {};                // a folder of packed text (data/packed_text.h): its held-out side
+  std::vector<std::string> texts = {};  // without `data`: text (data/text_reader.h); neither: SampleText()
+  size_t sequences = 128;               // at most
+  size_t length = 128;                  // tokens of a sequence at most, [CLS] and [SEP] among them; at least 3
 };
 
 struct HeldOutText {

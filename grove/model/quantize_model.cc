@@ -9,9 +9,11 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <utility>
 
+#include "grove/data/packed_text.h"
 #include "grove/io/files.h"
 #include "grove/io/json.h"
 #include "grove/io/model_directory.h"
@@ -214,7 +216,7 @@ std::string CardSection(const QuantizeOptions& options, const QuantizeReport& re
 }
 
 // Tokenizer, labels, licence and what else is small text; no other form of the weights.
-Status CopySmallFiles(const std::string& from, const std::string& to) {
+Status CopySmallFiles(const std::string& from, const fs::path& to) {
   constexpr uintmax_t kMost = 64u << 20;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(from, error)) {
@@ -224,7 +226,7 @@ Status CopySmallFiles(const std::string& from, const std::string& to) {
     const bool ours = name == "config.json" || name == kReportFile || name.ends_with(".index.json");
     if (!text || ours || !entry.is_regular_file(error) || entry.file_size(error) > kMost) continue;
     GROVE_ASSIGN_OR_RETURN(const std::string content, ReadTextFile(entry.path().string()));
-    GROVE_RETURN_IF_ERROR(WriteTextFile(to + "/" + name, content));
+    GROVE_RETURN_IF_ERROR(WriteTextFile((to / name).string(), content));
   }
   if (error) return Error(ErrorCode::kIo, "cannot list " + from + ": " + error.message());
   return Ok{};
@@ -258,16 +260,35 @@ std::vector<KeptLayers> KeptInFp32(const ModelConfig& config) {
   return kept;
 }
 
+// The model's, or that of the packed text, or none.
+Result<std::optional<Tokenizer>> TokenizerFor(const QuantizeOptions& options, const ModelDirectory& model) {
+  std::string path = model.tokenizer_path;
+  if (path.empty() && !options.text.data.empty()) {
+    GROVE_ASSIGN_OR_RETURN(const PackedText packed, PackedText::Open(options.text.data));
+    path = packed.tokenizer_path;
+  }
+  if (path.empty()) return std::optional<Tokenizer>();
+  GROVE_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::Load(path));
+  if (tokenizer.vocabulary_size() > static_cast<size_t>(model.config.vocabulary)) {
+    return Error(ErrorCode::kInvalidArgument,
+                 path + " has " + std::to_string(tokenizer.vocabulary_size()) + " tokens and the model only " +
+                     std::to_string(model.config.vocabulary) + "; use the tokenizer that belongs to the model");
+  }
+  return std::optional(std::move(tokenizer));
+}
+
 // Runs the model that was written beside the one it was made of.
-Status Compare(const QuantizeOptions& options, const std::string& folder, bool tokenizer, ThreadPool* pool,
+Status Compare(const QuantizeOptions& options, const ModelDirectory& model, const std::string& folder, ThreadPool* pool,
                const QuantizeProgress& progress, QuantizeReport& report) {
+  GROVE_ASSIGN_OR_RETURN(std::optional<Tokenizer> tokenizer, TokenizerFor(options, model));
   if (!tokenizer) {
-    report.text = "not measured: the model has no tokenizer";
+    report.text = "not measured: the model has no tokenizer; give --data, text that was packed with one";
     return Ok{};
   }
-  const LoadOptions fp32{.encoder = {.precision = Precision::kFp32}};
-  GROVE_ASSIGN_OR_RETURN(const LoadedModel before, LoadModel(options.model, pool, fp32));
-  GROVE_ASSIGN_OR_RETURN(const LoadedModel after, LoadModel(folder, pool, {}));
+  const LoadOptions fp32{.tokenizer = false, .encoder = {.precision = Precision::kFp32}};
+  GROVE_ASSIGN_OR_RETURN(LoadedModel before, LoadModel(options.model, pool, fp32));
+  before.tokenizer = std::move(tokenizer);
+  GROVE_ASSIGN_OR_RETURN(const LoadedModel after, LoadModel(folder, pool, {.tokenizer = false}));
   HeldOutOptions wanted = options.text;
   wanted.length = std::min(wanted.length, static_cast<size_t>(before.config().max_length));
   if (wanted.length < 3) {
@@ -310,7 +331,7 @@ Result<QuantizeReport> QuantizeModel(const QuantizeOptions& options, ThreadPool*
   GROVE_RETURN_IF_ERROR(WriteSafetensors(to + "/model.safetensors", made.tensors, {{"format", "pt"}}));
   GROVE_ASSIGN_OR_RETURN(const std::string config, NewConfig(model, options.precision));
   GROVE_RETURN_IF_ERROR(WriteTextFile(to + "/config.json", config));
-  GROVE_RETURN_IF_ERROR(Compare(options, to, !model.tokenizer_path.empty(), pool, progress, report));
+  GROVE_RETURN_IF_ERROR(Compare(options, model, to, pool, progress, report));
   GROVE_RETURN_IF_ERROR(WriteTextFile(to + "/" + kReportFile, QuantizeReportJson(options, report)));
   GROVE_RETURN_IF_ERROR(folder.Move());
   return report;

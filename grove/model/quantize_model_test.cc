@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "grove/data/pack_text.h"
 #include "grove/io/files.h"
 #include "grove/io/model_directory.h"
 #include "grove/kernels/target.h"
@@ -162,6 +163,28 @@ TEST_F(QuantizeModelTest, ReportsTheErrorOfEveryLayerAndTheLoss) {
   EXPECT_GT(compared.sequences, 10u);
   EXPECT_TRUE(report.kept.empty());
   EXPECT_EQ(report.matrices, 9u);  // the embedding, and query to value, out, and two of the dense layer in two layers
+}
+
+// Packed text has a tokenizer for a model without one; its held-out side is what is measured on.
+TEST_F(QuantizeModelTest, MeasuresOnPackedText) {
+  Write(test::SmallConfig());
+  const std::string text = folder_.path() + "/text.txt", packed = folder_.path() + "/packed";
+  std::string documents;
+  for (int i = 0; i < 20; ++i)
+    documents += "a river and the s of b c d e f g , " + std::string(1 + i % 7, 'h') + " .\n\n";
+  ASSERT_TRUE(WriteTextFile(text, documents).ok());
+  ASSERT_TRUE(
+      PackText({.texts = {text}, .valid_texts = {text}, .tokenizer = Model() + "/vocab.txt", .output = packed}, {})
+          .ok());
+  fs::remove(Model() + "/vocab.txt");
+  EXPECT_NE(Quantize(Precision::kInt8).value().text.find("no tokenizer"), std::string::npos);
+  const QuantizeReport report =
+      QuantizeModel(
+          {.model = Model(), .output = Output(), .overwrite = true, .text = {.data = packed, .sequences = 12}}, &pool_,
+          Go)
+          .value();
+  EXPECT_EQ(report.comparison.sequences, 12u);
+  EXPECT_TRUE(report.comparison.loss.has_value());
 }
 
 TEST_F(QuantizeModelTest, ClassifiersReportTheSameAnswers) {
