@@ -107,6 +107,14 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
 }
 
+void MappedFile::Release(std::span<const std::byte> part) const {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(part.data());
+  const uintptr_t first = (begin + page - 1) / page * page, last = (begin + part.size()) / page * page;
+  if (first >= last) return;
+  static_cast<void>(madvise(const_cast<std::byte*>(part.data()) + (first - begin), last - first, MADV_DONTNEED));
+}
+
 Result<std::string> ReadTextFile(const std::string& path) {
   GROVE_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
   return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());

@@ -22,6 +22,9 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();
   std::span<const std::byte> bytes() const { return {data_, size_}; }
+  // Says that `part` of the bytes is not read soon: its whole pages leave this process's memory (not the system's cache
+  // of the file) and come back when they are read again.
+  void Release(std::span<const std::byte> part) const;
 
  private:
   MappedFile(const std::byte* data, size_t size) : data_(data), size_(size) {}

@@ -7,7 +7,9 @@
 #include <sys/stat.h>
 
 #include <csignal>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "tests/temporary_folder.h"
@@ -40,6 +42,30 @@ TEST_F(FilesTest, EmptyFileHasNoBytes) {
   ASSERT_TRUE(WriteTextFile(path_, "").ok());
   EXPECT_EQ(ReadTextFile(path_).value(), "");
   EXPECT_EQ(MappedFile::Open(path_).value().bytes().size(), 0u);
+}
+
+// Kilobytes of mapped files in this process's memory.
+size_t MappedKilobytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("RssFile:")) return std::stoul(line.substr(sizeof("RssFile:")));
+  }
+  return 0;
+}
+
+TEST_F(FilesTest, ReleasedBytesLeaveTheMemoryAndComeBack) {
+  const std::string text(size_t{16} << 20, 'x');
+  ASSERT_TRUE(WriteTextFile(path_, text).ok());
+  const MappedFile file = MappedFile::Open(path_).value();
+  const auto same = [&] { return std::memcmp(file.bytes().data(), text.data(), text.size()) == 0; };
+  const size_t before = MappedKilobytes();
+  EXPECT_TRUE(same());
+  EXPECT_GE(MappedKilobytes(), before + (15 << 10));
+  file.Release(file.bytes().subspan(1, 3));  // within a page: nothing to release
+  file.Release(file.bytes().subspan(4097, text.size() - 5000));
+  EXPECT_LE(MappedKilobytes(), before + (1 << 10));
+  EXPECT_TRUE(same());
+  file.Release({});
 }
 
 TEST_F(FilesTest, AbandonedWriteLeavesTheOldFile) {

@@ -123,6 +123,7 @@ Result<SafetensorsFile> SafetensorsFile::Open(const std::string& path) {
                                           " does not match its own checksum: bytes were changed since it was "
                                           "written; copy or write it again");
   }
+  file.file_.Release(file.file_.bytes());  // of the checksum
   return file;
 }
 
@@ -166,19 +167,17 @@ Result<AlignedArray<float>> SafetensorsFile::ReadFloats(const std::string& name,
   } else {
     for (size_t i = 0; i < values.size(); ++i) values[i] = HalfToFloat(Load<uint16_t>(view, i));
   }
+  file_.Release(view.bytes);
   return values;
 }
-
-namespace {
 
 template <class T>
-AlignedArray<T> CopyOf(const TensorView& view) {
+AlignedArray<T> SafetensorsFile::CopyOf(const TensorView& view) const {
   AlignedArray<T> values(Elements(view));
   if (!view.bytes.empty()) std::memcpy(values.data(), view.bytes.data(), view.bytes.size());
+  file_.Release(view.bytes);
   return values;
 }
-
-}  // namespace
 
 Result<AlignedArray<int8_t>> SafetensorsFile::ReadInt8(const std::string& name, const Shape& shape) const {
   constexpr DType kInt8[] = {DType::kI8};

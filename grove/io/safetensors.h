@@ -55,7 +55,8 @@ class SafetensorsFile {
   bool Has(const std::string& name) const { return tensors_.contains(name); }
 
   Result<TensorView> Find(const std::string& name) const;
-  // A copy as float (from F32, BF16 or F16). An error unless the shape is exactly `shape`.
+  // A copy as float (from F32, BF16 or F16); the file's own bytes leave the process's memory until they are read again.
+  // An error unless the shape is exactly `shape`.
   Result<AlignedArray<float>> ReadFloats(const std::string& name, const Shape& shape) const;
   // Copies of I8 and of BF16 as they are, with the same errors.
   Result<AlignedArray<int8_t>> ReadInt8(const std::string& name, const Shape& shape) const;
@@ -71,6 +72,8 @@ class SafetensorsFile {
   SafetensorsFile(std::string path, MappedFile file) : path_(std::move(path)), file_(std::move(file)) {}
   // The tensor of exactly that shape and one of those types.
   Result<TensorView> FindAs(const std::string& name, const Shape& shape, std::span<const DType> dtypes) const;
+  template <class T>
+  AlignedArray<T> CopyOf(const TensorView& view) const;
 };
 
 // Helpers that make a view over memory the caller keeps alive.
