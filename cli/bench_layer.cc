@@ -27,7 +27,8 @@ class BenchLayerVerb : public Verb {
                   "grove bench layer\ngrove bench layer --kinds all\ngrove bench layer --kinds moe,leaf_tree --tokens "
                   "1,16384 --threads 1 --json\ngrove bench layer --precision int8 --threads 1\n"
                   "grove bench layer --model models/small-leaf-tree --text README.md --tokens 1,128,2048\n"
-                  "grove bench layer --width 12288 --trees 1 --depth 15 --precision bf16 --tokens 1,128"}) {}
+                  "grove bench layer --width 12288 --trees 1 --depth 15 --precision bf16 --tokens 1,128\n"
+                  "grove bench layer --forms --no-dense --threads 1 --tokens 1,4,8,16,32,64,256,1024"}) {}
 
   void Declare(CLI::App& app) override {
     CLI::Option* width = app.add_option("--width", options_.width, "Width of the layers (default 768, the paper's)")
@@ -65,6 +66,12 @@ class BenchLayerVerb : public Verb {
                              ->type_name("PATH")
                              ->needs(model);
     model->needs(texts);
+    app.add_flag("--forms", options_.forms,
+                 "Neuron trees of fp32 also in each form that the number of tokens chooses from, as rows of their own")
+        ->excludes(model);
+    app.add_flag("--no-dense", no_dense_,
+                 "No dense layers: quick where there are many --tokens; caches are emptied before each turn instead")
+        ->excludes(model);
     app.add_option("--precision", precision_, "fp32 (default), bf16 or int8: of weights and inputs, on both sides")
         ->check(CLI::IsMember({"fp32", "bf16", "int8"}));
     app.add_option("--seconds", options_.seconds, "Time for each layer at each batch size (default 1)")
@@ -73,6 +80,7 @@ class BenchLayerVerb : public Verb {
 
   Status Run(const CommonOptions& common) override {
     options_.threads = common.threads;
+    options_.dense = !no_dense_;
     if (precision_ != "fp32") options_.precision = precision_ == "bf16" ? Quantization::kBf16 : Quantization::kInt8;
     if (std::find(options_.kinds.begin(), options_.kinds.end(), "all") != options_.kinds.end()) {
       options_.kinds = bench::LayerBenchKinds();
@@ -123,7 +131,7 @@ class BenchLayerVerb : public Verb {
     for (const size_t tokens : options.token_counts) {
       columns.push_back({fmt::format("{} token{}", tokens, tokens == 1 ? "" : "s"), Align::kRight});
       columns.push_back({"+-", Align::kRight});
-      columns.push_back({"vs dense", Align::kRight});
+      if (report.HasRivals()) columns.push_back({"vs dense", Align::kRight});
       columns.push_back({"roof", Align::kRight});
     }
     columns.push_back({"limit", Align::kRight});
@@ -138,7 +146,7 @@ class BenchLayerVerb : public Verb {
         const double us = MicrosecondsPerToken(report, row, c);
         cells.push_back(fmt::format("{:.{}f} us", us, us < 10 ? 2 : 1));
         cells.push_back(fmt::format("{:.0f}%", 100 * Spread(row.timings[c])));
-        cells.push_back(fmt::format("{:.1f}x", report.DenseSecondsPerToken(c) * 1e6 / us));
+        if (report.HasRivals()) cells.push_back(fmt::format("{:.1f}x", report.DenseSecondsPerToken(c) * 1e6 / us));
         cells.push_back(fmt::format("{:.0f}%", 100 * report.ShareOfRoofline(row, c)));
       }
       cells.push_back(fmt::format("{:.1f}x", dense_flops / row.flops_per_token));
@@ -162,15 +170,18 @@ class BenchLayerVerb : public Verb {
           model->number, model->model, model->x.size() / model->width, model->visits.per_token, model->visits.paths,
           VisitsText(model->visits), VisitsText(model->untrained_visits));
     }
+    const std::string dense =
+        !model && !options.shape ? "dense 3072 and 4096, scaled to 4096 neurons" : fmt::format("dense {}", report.full);
     Print(
         "Time is the median of one token's share of a batch, sides interleaved, every token {}; \"+-\": half the\n"
-        "way from the 10th to the 90th percentile. \"vs dense\": the best of {}. \"roof\": the least\n"
+        "way from the 10th to the 90th percentile. {}. \"roof\": the least\n"
         "time that those GFLOP/s and GB/s allow over the time taken. \"limit\": what arithmetic alone would allow. "
         "\"active\" counts\nneurons + products of routing. \"error\": largest difference from the reference over its "
         "largest value, on tokens of this run.\n",
         model ? "another" : "a different random input",
-        !model && !options.shape ? std::string("dense 3072 and 4096, scaled to 4096 neurons")
-                                 : fmt::format("dense {}", report.full));
+        report.HasRivals() ? "\"vs dense\": the best of " + dense
+        : options.dense    ? "No dense layer has this precision on this machine"
+                           : "Caches are emptied before each turn");
   }
 
   static std::string VisitsText(const bench::PathVisits& visits) {
@@ -195,15 +206,16 @@ class BenchLayerVerb : public Verb {
       Json timings = Json::array();
       for (size_t c = 0; c < row.timings.size(); ++c) {
         const double us = MicrosecondsPerToken(report, row, c);
-        timings.push_back({{"tokens", report.options.token_counts[c]},
-                           {"us_per_token", us},
-                           {"low_seconds", row.timings[c].low},
-                           {"median_seconds", row.timings[c].median},
-                           {"high_seconds", row.timings[c].high},
-                           {"rounds", row.timings[c].rounds},
-                           {"bytes_per_token", row.bytes_per_token[c]},
-                           {"share_of_roofline", report.ShareOfRoofline(row, c)},
-                           {"speed_up", report.DenseSecondsPerToken(c) * 1e6 / us}});
+        timings.push_back(
+            {{"tokens", report.options.token_counts[c]},
+             {"us_per_token", us},
+             {"low_seconds", row.timings[c].low},
+             {"median_seconds", row.timings[c].median},
+             {"high_seconds", row.timings[c].high},
+             {"rounds", row.timings[c].rounds},
+             {"bytes_per_token", row.bytes_per_token[c]},
+             {"share_of_roofline", report.ShareOfRoofline(row, c)},
+             {"speed_up", report.HasRivals() ? Json(report.DenseSecondsPerToken(c) * 1e6 / us) : Json(nullptr)}});
       }
       rows.push_back({{"layer", row.name},
                       {"dense", row.dense},
@@ -240,6 +252,7 @@ class BenchLayerVerb : public Verb {
   bench::TreesAndDepth shape_;
   CLI::Option* depth_ = nullptr;
   std::string precision_ = "fp32";
+  bool no_dense_ = false;
 };
 
 }  // namespace

@@ -160,6 +160,16 @@ class Results(program.ProgramTest):
         self.assertEqual({layer["stored_neurons"] for layer in layers if layer["rival"]}, {64})
         self.refuse("bench", "layer", "--trees", "2", code=2, names=["--depth"])
 
+    def test_bench_of_forms_without_dense_layers(self):
+        bench = ("bench", "layer", "--width", "16", "--forms", "--no-dense", "--tokens", "1,20", "--seconds", "0.001")
+        layers = self.succeed_json(*bench, "--threads", "1")["layers"]
+        self.assertEqual([layer["layer"] for layer in layers][:3],
+                         ["neuron trees 1x11", "neuron trees 1x11, form: few tokens", "neuron trees 1x11, form: many tokens"])
+        self.assertFalse(any(layer["dense"] for layer in layers))
+        self.assertIsNone(layers[0]["timings"][0]["speed_up"])
+        self.assertNotIn("vs dense", self.succeed(*bench))
+        self.refuse("bench", "layer", "--no-dense", "--model", self.model, "--text", "x", code=2, names=["--no-dense"])
+
     def test_results_do_not_depend_on_threads(self):
         texts = ["Paris is the [MASK] of France.", "[MASK]"]
         one = self.succeed("fill-mask", "--model", self.model, "--json", "--threads", "1", *texts)

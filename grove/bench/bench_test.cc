@@ -102,6 +102,29 @@ TEST(BenchLayers, ShowsTheKindsAskedFor) {
   EXPECT_EQ(rows({"moe"}), 2u);
 }
 
+// Forms of each neuron tree beside what is chosen, all checked; no dense layers.
+TEST(BenchLayers, ShowsEveryFormOfNeuronTrees) {
+  LayerBenchOptions options{
+      .width = 32, .kinds = {}, .forms = true, .dense = false, .token_counts = {1, 40}, .seconds = 0.0001};
+  const auto names = [&] {
+    std::vector<std::string> found;
+    for (const LayerBenchRow& row : BenchLayers(options, [](double, const std::string&) {}).rows) {
+      EXPECT_FALSE(row.dense);
+      EXPECT_LT(row.error, row.tolerance) << row.name;
+      if (row.name.starts_with("neuron")) found.push_back(row.name);
+    }
+    return found;
+  };
+  const std::vector<std::string> one = {
+      "neuron trees 1x11", "neuron trees 1x11, form: few tokens", "neuron trees 1x11, form: many tokens",
+      "neuron trees 16x7", "neuron trees 16x7, form: few tokens", "neuron trees 16x7, form: many tokens"};
+  EXPECT_EQ(names(), one);
+  options.threads = 2;
+  EXPECT_EQ(names().back(), "neuron trees 16x7, form: threads share tokens");
+  options.precision = Quantization::kInt8;  // one form alone
+  EXPECT_EQ(names().size(), 2u);
+}
+
 // One large tree beside dense layers of four times the width, as GPT-3's size is measured.
 TEST(BenchLayers, TakesATreeOfAnyShape) {
   const LayerBenchReport report = BenchLayers({.width = 48,

@@ -36,6 +36,24 @@ class OneDnnThreads {
   int before_;
 };
 
+// Without instructions that add four products at once, oneDNN adds two in 16 bits, which overflow unless weights are
+// half as large: its own guide says so.
+bool AddsPairsIn16Bits() {
+  const auto isa = static_cast<unsigned>(dnnl::get_effective_cpu_isa());
+  const auto has = [isa](dnnl::cpu_isa wanted) {
+    return (isa & static_cast<unsigned>(wanted)) == static_cast<unsigned>(wanted);
+  };
+  return !has(dnnl::cpu_isa::avx512_core_vnni) && !has(dnnl::cpu_isa::avx2_vnni);
+}
+
+// Returns the scale, as QuantizeRow() does.
+float QuantizeForOneDnn(const float* weights, size_t count, int8_t* quantized) {
+  const float scale = QuantizeRow(weights, count, quantized);
+  if (!AddsPairsIn16Bits() || scale == 0) return scale;
+  for (size_t i = 0; i < count; ++i) quantized[i] = static_cast<int8_t>(std::lround(weights[i] / (2 * scale)));
+  return 2 * scale;
+}
+
 // One layer for one number of tokens: a chain of primitives and their arguments.
 class OneDnnLayer {
  public:
@@ -87,7 +105,9 @@ class OneDnnLayer {
     std::vector<int8_t> quantized(int8 ? scales.size() * static_cast<size_t>(in) : 0);
     for (size_t n = 0; n < scales.size(); ++n) {
       const size_t row = n * static_cast<size_t>(in);
-      if (int8) scales[n] = from_scale * QuantizeRow(weights + row, static_cast<size_t>(in), quantized.data() + row);
+      if (int8) {
+        scales[n] = from_scale * QuantizeForOneDnn(weights + row, static_cast<size_t>(in), quantized.data() + row);
+      }
       if (bias) scaled_bias[n] = bias[n] / scales[n];  // it is added to the sums before they are scaled
     }
     dnnl::primitive_attr attributes;
@@ -120,6 +140,16 @@ class OneDnnLayer {
   memory x_, y_;
   std::vector<std::pair<primitive, std::unordered_map<int, memory>>> steps_;
 };
+
+// Whether it has products of that precision on this machine; it says so by an exception alone.
+bool OneDnnHas(std::optional<Quantization> precision) {
+  try {
+    OneDnnLayer(DenseWeights(16, 16), precision, {}, 1);
+    return true;
+  } catch (const dnnl::error&) {
+    return false;
+  }
+}
 
 class OneDnnContender : public LayerContender {
  public:
@@ -224,6 +254,7 @@ class OpenBlasContender : public LayerContender {
 
 std::unique_ptr<LayerContender> MakeOneDnnContender(size_t width, size_t neurons, std::optional<Quantization> precision,
                                                     const DenseRange& range) {
+  if (!OneDnnHas(precision)) return nullptr;
   return std::make_unique<OneDnnContender>(width, neurons, precision, range);
 }
 

@@ -24,7 +24,7 @@ struct DenseRange {
   float hidden = 5.5f;       // of its logits, which have variance 1
 };
 
-// No value for `precision` means fp32.
+// No value for `precision` means fp32. Null where oneDNN has no products of that precision for this machine.
 std::unique_ptr<LayerContender> MakeOneDnnContender(size_t width, size_t neurons, std::optional<Quantization> precision,
                                                     const DenseRange& range = {});
 

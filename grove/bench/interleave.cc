@@ -11,7 +11,6 @@ namespace grove::bench {
 namespace {
 
 double TimeOnce(const Contender& contender, size_t round) {
-  if (contender.prepare) contender.prepare(round);
   const double start = NowSeconds();
   contender.run(round);
   return NowSeconds() - start;
@@ -28,14 +27,25 @@ Timing Summarize(std::vector<double> seconds) {
 }  // namespace
 
 std::vector<Timing> TimeInterleaved(const std::vector<Contender>& contenders, const InterleaveOptions& options) {
+  const auto prepare = [](const Contender& contender, size_t round) {
+    if (contender.prepare) contender.prepare(round);
+  };
   double slowest = 0;
-  for (const Contender& contender : contenders) slowest = std::max(slowest, TimeOnce(contender, 0));
+  for (const Contender& contender : contenders) {
+    const double start = NowSeconds();
+    prepare(contender, 0);
+    contender.run(0);
+    slowest = std::max(slowest, NowSeconds() - start);
+  }
   const double fitting = options.seconds / std::max(slowest, 1e-9);
   const size_t rounds = static_cast<size_t>(
       std::clamp(fitting, static_cast<double>(options.min_rounds), static_cast<double>(options.max_rounds)));
   std::vector<std::vector<double>> seconds(contenders.size());
   for (size_t round = 1; round <= rounds; ++round) {
-    for (size_t c = 0; c < contenders.size(); ++c) seconds[c].push_back(TimeOnce(contenders[c], round));
+    for (size_t c = 0; c < contenders.size(); ++c) {
+      prepare(contenders[c], round);
+      seconds[c].push_back(TimeOnce(contenders[c], round));
+    }
   }
   std::vector<Timing> timings;
   timings.reserve(seconds.size());

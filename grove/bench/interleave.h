@@ -19,7 +19,7 @@ struct Contender {
 };
 
 struct InterleaveOptions {
-  double seconds = 1.0;   // wanted for each contender; decides the number of rounds
+  double seconds = 1.0;   // wanted for each contender, preparing included; decides the number of rounds
   size_t min_rounds = 5;  // kept even if they take longer
   size_t max_rounds = 2000;
 };

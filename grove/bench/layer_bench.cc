@@ -25,14 +25,30 @@ std::unique_ptr<LayerContender> MakeTree(const NeuronTreeShape& shape, Bits prec
   return precision ? MakeQuantizedTreeContender(shape, *precision) : MakeNeuronTreeContender(shape);
 }
 
+// What the number of tokens chooses, and with `forms` each that it can choose from.
+Makers FormsOf(const NeuronTreeShape& shape, const LayerBenchOptions& options) {
+  Makers makers = {[=, precision = options.precision] { return MakeTree(shape, precision); }};
+  if (!options.forms || options.precision) return makers;
+  std::vector<WalkForm> forms = {WalkForm::kFewTokens, WalkForm::kGrouped};
+  if (options.threads > 1 && shape.trees >= 2 * options.threads) forms.push_back(WalkForm::kOneByThreads);
+  for (const WalkForm form : forms) {
+    makers.emplace_back([=] { return MakeTreeFormContender(MakeNeuronTreeContender(shape), form); });
+  }
+  return makers;
+}
+
+void Append(Makers more, Makers& makers) { std::move(more.begin(), more.end(), std::back_inserter(makers)); }
+
 // The conditional layers: 128 active neurons of about 4096, and the published 1x11.
-Makers NeuronTrees(size_t width, Bits precision, bool all) {
+Makers NeuronTrees(const LayerBenchOptions& options, bool all) {
+  const size_t width = options.width;
   const NeuronTreeShape one{.width = width, .trees = 1, .depth = 11}, many{.width = width, .trees = 16, .depth = 7};
   NeuronTreeShape two_sided = many;
   two_sided.two_sided = true;
-  Makers makers = {[=] { return MakeTree(one, precision); }, [=] { return MakeTree(many, precision); }};
-  if (all) makers.emplace_back([=] { return MakeTree(two_sided, precision); });
-  if (all && !precision) makers.emplace_back([=] { return MakeRandomlyRoutedContender(many); });
+  Makers makers = FormsOf(one, options);
+  Append(FormsOf(many, options), makers);
+  if (all) Append(FormsOf(two_sided, options), makers);
+  if (all && !options.precision) makers.emplace_back([=] { return MakeRandomlyRoutedContender(many); });
   return makers;
 }
 
@@ -83,18 +99,18 @@ Makers Trees(const LayerBenchOptions& options, const ThreadPool& pool) {
   }
   if (options.shape) {
     const NeuronTreeShape shape{.width = width, .trees = options.shape->trees, .depth = options.shape->depth};
-    return {[=] { return MakeTree(shape, precision); }};
+    return FormsOf(shape, options);
   }
   Makers makers;
-  const auto add = [&](Makers more) { std::move(more.begin(), more.end(), std::back_inserter(makers)); };
+  const auto add = [&](Makers more) { Append(std::move(more), makers); };
   if (options.kinds.empty()) {
-    add(NeuronTrees(width, precision, /*all=*/false));
+    add(NeuronTrees(options, /*all=*/false));
     add(LeafTrees(width, precision, /*all=*/false));
   }
   const auto wanted = [&](const char* kind) {
     return std::find(options.kinds.begin(), options.kinds.end(), kind) != options.kinds.end();
   };
-  if (wanted("neuron_tree")) add(NeuronTrees(width, precision, /*all=*/true));
+  if (wanted("neuron_tree")) add(NeuronTrees(options, /*all=*/true));
   if (wanted("leaf_tree")) add(LeafTrees(width, precision, /*all=*/true));
   if (wanted("moe") && !precision) add(Mixtures(width, pool));
   if (wanted("product_key") && !precision) add(ProductKeys(width, pool));
@@ -149,17 +165,34 @@ double Verify(const LayerContender& layer, const LayerBenchOptions& options, con
   return difference / largest;
 }
 
+// Leaves nothing else in the caches, as the weights of a large dense layer do.
+class CacheSweep {
+ public:
+  explicit CacheSweep(bool wanted) : lines_(wanted ? kBytes / sizeof(float) : 0) {}
+
+  void Run() const {
+    for (size_t i = 0; i < lines_.size(); i += kCacheLineBytes / sizeof(float)) sum_ = sum_ + lines_[i];
+  }
+
+ private:
+  static constexpr size_t kBytes = size_t{64} << 20;
+  AlignedArray<float> lines_;
+  mutable volatile float sum_ = 0;
+};
+
 std::vector<Timing> TimeBatch(const std::vector<std::shared_ptr<LayerContender>>& layers,
                               const LayerBenchOptions& options, const AlignedArray<float>& x, size_t tokens,
-                              ThreadPool& pool) {
+                              const CacheSweep& sweep, ThreadPool& pool) {
   const size_t batches = x.size() / options.width / tokens;
   AlignedArray<float> y(tokens * options.width);
   std::vector<Contender> contenders;
   contenders.reserve(layers.size());
   for (const auto& layer : layers) {
     contenders.push_back({[&, layer = layer.get()](size_t round) {
-      layer->Forward(x.data() + (round % batches) * tokens * options.width, tokens, y.data(), pool);
-    }});
+                            layer->Forward(x.data() + (round % batches) * tokens * options.width, tokens, y.data(),
+                                           pool);
+                          },
+                          [&](size_t) { sweep.Run(); }});
   }
   return TimeInterleaved(contenders, {.seconds = options.seconds});
 }
@@ -195,6 +228,10 @@ double LayerBenchReport::DenseSecondsPerToken(size_t c) const {
   return best;
 }
 
+bool LayerBenchReport::HasRivals() const {
+  return std::any_of(rows.begin(), rows.end(), [](const LayerBenchRow& row) { return row.rival; });
+}
+
 double LayerBenchReport::ShareOfRoofline(const LayerBenchRow& row, size_t c) const {
   const double least = RooflineSeconds(ceiling, row.flops_per_token, row.bytes_per_token[c]);
   return least * static_cast<double>(options.token_counts[c]) / row.timings[c].median;
@@ -211,7 +248,8 @@ LayerBenchReport BenchLayers(const LayerBenchOptions& given,
   const ModelLayer* model = options.model_layer.get();
   if (model) options.width = model->width;
   ThreadPool pool(options.threads);
-  const DenseSizes sizes = DenseSizesOf(options);
+  DenseSizes sizes = DenseSizesOf(options);
+  if (!options.dense) sizes.rivals.clear(), sizes.narrow.clear();
   LayerBenchReport report{.options = options, .ceiling = {}, .full = sizes.full, .rows = {}};
   const size_t most = *std::max_element(options.token_counts.begin(), options.token_counts.end());
   // Batches take turns in it. Of layers so wide that checking them is slow it is no longer than needed.
@@ -221,7 +259,7 @@ LayerBenchReport BenchLayers(const LayerBenchOptions& given,
   const DenseRange range = model ? RangeOf(x) : DenseRange{};
 
   Makers makers;
-  const auto add = [&](Makers more) { std::move(more.begin(), more.end(), std::back_inserter(makers)); };
+  const auto add = [&](Makers more) { Append(std::move(more), makers); };
   for (const size_t neurons : sizes.rivals) add(Dense(options.width, neurons, options.precision, range, pool));
   const size_t rivals = makers.size();
   for (const size_t neurons : sizes.narrow) add(Dense(options.width, neurons, options.precision, range, pool));
@@ -243,9 +281,10 @@ LayerBenchReport BenchLayers(const LayerBenchOptions& given,
   }
   std::reverse(layers.begin(), layers.end());
   std::reverse(report.rows.begin(), report.rows.end());
+  const CacheSweep sweep(!options.dense);
   for (const size_t count : options.token_counts) {
     progress(done++ / steps, "timing " + std::to_string(count) + (count == 1 ? " token" : " tokens"));
-    const std::vector<Timing> timings = TimeBatch(layers, options, x, count, pool);
+    const std::vector<Timing> timings = TimeBatch(layers, options, x, count, sweep, pool);
     for (size_t r = 0; r < timings.size(); ++r) report.rows[r].timings.push_back(timings[r]);
   }
   return report;

@@ -35,6 +35,12 @@ struct LayerBenchOptions {
   // A model's layer in place of `kinds`, on its own hidden states, beside dense layers of its stored and its active
   // neurons. It has at least as many tokens as the largest batch.
   std::shared_ptr<const ModelLayer> model_layer = nullptr;
+  // Neuron trees of fp32 also in each of their forms, as rows of their own with weights of their own: the choice
+  // between them can then be checked. Trees of `model_layer` have no such rows.
+  bool forms = false;
+  // Whether dense layers stand beside the trees. Without them a large array is read before each turn, so that weights
+  // come from memory as they do in turns with large dense layers.
+  bool dense = true;
   std::vector<size_t> token_counts = {1, 128, 4096};
   size_t threads = 1;
   double seconds = 1.0;        // of each layer at each token count
@@ -58,8 +64,10 @@ struct LayerBenchReport {
   MachineCeiling ceiling;  // measured in the same run
   size_t full = 4096;      // neurons of the dense layer that the others are compared with
   std::vector<LayerBenchRow> rows;
-  // The fastest of the rivals at token count `c`, scaled to `full` neurons; seconds a token.
+  // The fastest of the rivals at token count `c`, scaled to `full` neurons; seconds a token. Infinite without rivals:
+  // `dense` is false, or nobody has the precision on this machine.
   double DenseSecondsPerToken(size_t c) const;
+  bool HasRivals() const;
   // The least time that the ceiling allows over the time taken.
   double ShareOfRoofline(const LayerBenchRow& row, size_t c) const;
 };

@@ -14,6 +14,7 @@
 #include "grove/base/thread_pool.h"
 #include "grove/kernels/leaf_tree.h"
 #include "grove/kernels/neuron_tree.h"
+#include "grove/kernels/tree_walk.h"
 #include "grove/model/dense_product.h"
 #include "grove/model/mixture.h"
 #include "grove/model/product_key.h"
@@ -48,6 +49,8 @@ class LayerContender {
 std::unique_ptr<LayerContender> MakeDenseContender(size_t width, size_t neurons, Precision precision,
                                                    const ThreadPool& pool);
 std::unique_ptr<LayerContender> MakeNeuronTreeContender(const NeuronTreeShape& shape);
+// `tree`, an fp32 neuron tree, always in one of its forms.
+std::unique_ptr<LayerContender> MakeTreeFormContender(std::unique_ptr<LayerContender> tree, WalkForm form);
 // Along paths that fixed random hyperplanes decide.
 std::unique_ptr<LayerContender> MakeRandomlyRoutedContender(const NeuronTreeShape& shape);
 // With weights in bf16 or int8, checked against the reference of the same roundings.

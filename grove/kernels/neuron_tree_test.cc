@@ -6,6 +6,7 @@
 
 #include "grove/kernels/test_cases.h"
 #include "grove/kernels/token_path.h"
+#include "grove/kernels/tree_walk.h"
 
 namespace grove {
 namespace {
@@ -89,6 +90,30 @@ TEST(NeuronTreeForward, DoesNotDependOnBatchThreadsOrGrouping) {
       }
     });
   }
+}
+
+// Each form can take any number of tokens: what is best is measured, not assumed.
+TEST(NeuronTreeForward, FormsThatAreForcedGiveTheSameBits) {
+  const NeuronTreeShape shape{.width = 48, .trees = 6, .depth = 5};
+  const NeuronTreeCase c(shape);
+  const PackedNeuronTree packed(shape, c.weights());
+  for (const size_t tokens : {size_t{1}, size_t{3}, size_t{15}, size_t{16}, size_t{200}}) {
+    const std::vector<float> x = RandomNormal(tokens * shape.width, 1.0f, 5);
+    std::vector<float> chosen(x.size());
+    ThreadPool one(1);
+    NeuronTreeForward(packed, x.data(), tokens, chosen.data(), nullptr, one);
+    for (const WalkForm form : {WalkForm::kOneByThreads, WalkForm::kFewTokens, WalkForm::kGrouped}) {
+      for (const size_t threads : {1, 3}) {
+        ThreadPool pool(threads);
+        std::vector<float> y(x.size(), NAN);
+        const ForcedWalkForm forced(form);
+        EXPECT_EQ(ChooseWalkForm(shape, tokens, threads), form);
+        NeuronTreeForward(packed, x.data(), tokens, y.data(), nullptr, pool);
+        EXPECT_EQ(y, chosen) << tokens << " tokens, " << threads << " threads";
+      }
+    }
+  }
+  EXPECT_EQ(ChooseWalkForm(shape, 1, 1), WalkForm::kFewTokens);  // as before
 }
 
 // Outputs past the caches: more of them than kCachesHoldBytes.

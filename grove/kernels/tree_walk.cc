@@ -6,6 +6,7 @@
 #include <array>
 #include <bit>
 #include <numeric>
+#include <optional>
 
 #include "hwy/cache_control.h"
 
@@ -30,9 +31,15 @@ constexpr size_t kFewestGrouped = 16;
 constexpr size_t kMostTokensOneTree = 16384, kMostTokensManyTrees = 1024;
 constexpr size_t kCachesHoldBytes = size_t{32} << 20;
 
+thread_local std::optional<WalkForm> forced_form;
+
 }  // namespace
 
+ForcedWalkForm::ForcedWalkForm(WalkForm form) { forced_form = form; }
+ForcedWalkForm::~ForcedWalkForm() { forced_form.reset(); }
+
 WalkForm ChooseWalkForm(const NeuronTreeShape& shape, size_t tokens, size_t threads) {
+  if (forced_form) return *forced_form;
   if (tokens < threads && shape.trees >= 2 * threads) return WalkForm::kOneByThreads;
   return tokens < kFewestGrouped ? WalkForm::kFewTokens : WalkForm::kGrouped;
 }

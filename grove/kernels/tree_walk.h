@@ -49,6 +49,16 @@ enum class WalkForm {
 };
 WalkForm ChooseWalkForm(const NeuronTreeShape& shape, size_t tokens, size_t threads);
 
+// For benches and tests alone: while it lives, fp32 calls of this thread take one form, whatever was measured. They do
+// not nest.
+class ForcedWalkForm {
+ public:
+  explicit ForcedWalkForm(WalkForm form);
+  ~ForcedWalkForm();
+  ForcedWalkForm(const ForcedWalkForm&) = delete;
+  ForcedWalkForm& operator=(const ForcedWalkForm&) = delete;
+};
+
 // Whether one walk of all threads together is better than a walk by each.
 bool WalkTogether(const NeuronTreeShape& shape, size_t tokens, size_t threads);
 
