@@ -16,6 +16,9 @@ namespace grove {
 inline constexpr size_t kPanelColumns = 32;
 inline constexpr size_t kMaxTileRows = 12;
 
+// Sums [rows, 32] of one panel's products of integers.
+using Int8Tile = void (*)(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, int32_t* sums);
+
 // Some rows and panels of a product, on the calling thread.
 struct DensePanels {
   const void* x;        // [rows, in] in the form of the precision
@@ -31,7 +34,7 @@ struct DensePanels {
   const float* row_scales = nullptr;        // [rows]
   const float* column_scales = nullptr;     // [columns rounded up to 32]
   const int32_t* column_offsets = nullptr;  // [columns rounded up to 32]
-  bool vnni = false;
+  const Int8Tile* int8_tiles = nullptr;
 };
 
 // Fetches one of `parts` parts of the panel that comes after the one in work, so that it is in the second-level cache
@@ -54,13 +57,13 @@ void ToBf16Rows(const float* x, size_t x_stride, size_t rows, size_t in, Bf16* t
 void RunBf16Panels(const DensePanels& task);
 
 // int8: weights are rounded to 127 steps of their column's largest (quant/round_weights.h), a row to 127 steps of its
-// own. Products are exact sums of integers and the same on every machine; AVX512-VNNI adds four at a time. Panels [in /
-// 4, 32, 4].
+// own. Products are exact sums of integers and the same on every machine; AVX512-VNNI adds four at a time, AVX2 two.
+// Panels [in / 4, 32, 4].
 struct Int8Panels {
   AlignedArray<int8_t> weights;
-  AlignedArray<float> scales;     // [panels, 32]
-  AlignedArray<int32_t> offsets;  // [panels, 32]: rows are stored as x + 128, whose share this takes away
-  bool vnni = false;              // the machine had it when they were packed
+  AlignedArray<float> scales;       // [panels, 32]
+  AlignedArray<int32_t> offsets;    // [panels, 32]: rows are stored as x + 128, whose share this takes away
+  const Int8Tile* tiles = nullptr;  // by rows: the best that the machine had when they were packed
 };
 Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in, size_t out);
 inline size_t Int8RowStride(size_t in) { return RoundUpTo(64, in) + 64; }

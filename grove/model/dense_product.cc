@@ -268,7 +268,7 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
         part.row_scales = converted.scales + row;
         part.column_scales = state.int8.scales.data() + column;
         part.column_offsets = state.int8.offsets.data() + column;
-        part.vnni = state.int8.vnni;
+        part.int8_tiles = state.int8.tiles;
       }
       RunTask(shape.precision, part);
     }

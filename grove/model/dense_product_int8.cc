@@ -5,7 +5,8 @@
 //
 //   y = (sum of (q + 128) w - 128 sum of w) s_row s_column + bias,   q = round(x / s_row), w = round(weight / s_column)
 //
-// The multiplication of AVX512-VNNI takes unsigned times signed bytes, hence the 128.
+// The multiplication of AVX512-VNNI takes unsigned times signed bytes, hence the 128. AVX2's own adds two such products
+// in 16 bits, which overflow: there both are widened to 16 bits and pairs are added in 32.
 #include <algorithm>
 #include <cstring>
 
@@ -26,7 +27,7 @@ namespace {
 
 constexpr size_t kGroup = 4;  // inputs of one step
 
-using Tile = void (*)(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, int32_t* sums);
+using Tile = Int8Tile;
 
 // sums [rows, 32]. The same integers as any other way to add them up.
 template <size_t kRows>
@@ -81,18 +82,84 @@ void VnniTile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t ste
 
 #pragma GCC pop_options
 
-bool HasVnni() {
-  return __builtin_cpu_supports("avx512vnni") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
-         ActiveTarget().starts_with("AVX3");
+#pragma GCC push_options
+#pragma GCC target("avx2")
+
+constexpr size_t kWideSteps = 128;  // of rows that are widened together: 12 KiB of 12 rows
+constexpr size_t kWide = kGroup * kWideSteps;
+
+// kRows rows x 8 columns, which have 16 registers: 8 of sums, each column's as two that are added at the end.
+template <size_t kRows>
+void Avx2Columns(const int16_t* x, const int8_t* weights, size_t steps, bool first, int32_t* sums) {
+  __m256i tile[kRows][2];
+#pragma GCC unroll 4
+  for (size_t r = 0; r < kRows; ++r) tile[r][0] = tile[r][1] = _mm256_setzero_si256();
+  for (size_t k = 0; k < steps; ++k, weights += kGroup * kPanelColumns) {
+    const auto* bytes = reinterpret_cast<const __m128i*>(weights);
+    const __m256i w0 = _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes)),
+                  w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes + 1));
+#pragma GCC unroll 4
+    for (size_t r = 0; r < kRows; ++r) {
+      int64_t four;
+      std::memcpy(&four, x + r * kWide + kGroup * k, sizeof(four));
+      const __m256i value = _mm256_set1_epi64x(four);
+      tile[r][0] = _mm256_add_epi32(tile[r][0], _mm256_madd_epi16(value, w0));
+      tile[r][1] = _mm256_add_epi32(tile[r][1], _mm256_madd_epi16(value, w1));
+    }
+  }
+#pragma GCC unroll 4
+  for (size_t r = 0; r < kRows; ++r) {
+    auto* to = reinterpret_cast<__m256i*>(sums + r * kPanelColumns);
+    // Columns 0 1 4 5 2 3 6 7 to their order.
+    __m256i sum = _mm256_permute4x64_epi64(_mm256_hadd_epi32(tile[r][0], tile[r][1]), 0xD8);
+    if (!first) sum = _mm256_add_epi32(sum, _mm256_loadu_si256(to));
+    _mm256_storeu_si256(to, sum);
+  }
 }
 
+// Rows kFirst ... kRows - 1, four at a time.
+template <size_t kRows, size_t kFirst>
+void Avx2Rows(const int16_t* x, const int8_t* weights, size_t steps, bool first, int32_t* sums) {
+  constexpr size_t kCount = std::min<size_t>(4, kRows - kFirst);
+  Avx2Columns<kCount>(x + kFirst * kWide, weights, steps, first, sums + kFirst * kPanelColumns);
+  if constexpr (kFirst + kCount < kRows) Avx2Rows<kRows, kFirst + kCount>(x, weights, steps, first, sums);
+}
+
+template <size_t kRows>
+void Avx2Tile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, int32_t* sums) {
+  alignas(32) int16_t wide[kRows * kWide];
+  if (steps == 0) std::fill(sums, sums + kRows * kPanelColumns, 0);
+  for (size_t begin = 0; begin < steps; begin += kWideSteps) {
+    const size_t count = std::min(kWideSteps, steps - begin);
+    for (size_t r = 0; r < kRows; ++r) {
+      const uint8_t* from = x + r * x_stride + kGroup * begin;  // rows are padded
+      for (size_t i = 0; i < kGroup * count; i += 16) {
+        const __m256i values = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i)));
+        _mm256_store_si256(reinterpret_cast<__m256i*>(wide + r * kWide + i), values);
+      }
+    }
+    const int8_t* weights = panel + begin * kGroup * kPanelColumns;
+    for (size_t column = 0; column < kPanelColumns; column += 8) {
+      Avx2Rows<kRows, 0>(wide, weights + kGroup * column, count, begin == 0, sums + column);
+    }
+  }
+}
+
+#pragma GCC pop_options
+
 constexpr Tile kVnniTiles[kMaxTileRows + 1] = GROVE_TILES(VnniTile);
-const Tile* Tiles(bool vnni) { return vnni ? kVnniTiles : kPortableTiles; }
+constexpr Tile kAvx2Tiles[kMaxTileRows + 1] = GROVE_TILES(Avx2Tile);
+
+const Tile* BestTiles() {
+  const bool avx3 = ActiveTarget().starts_with("AVX3");
+  const bool vnni = __builtin_cpu_supports("avx512vnni") != 0 && __builtin_cpu_supports("avx512bw") != 0;
+  if (avx3 && vnni) return kVnniTiles;
+  return avx3 || ActiveTarget() == "AVX2" ? kAvx2Tiles : kPortableTiles;
+}
 
 #else
 
-bool HasVnni() { return false; }
-const Tile* Tiles(bool) { return kPortableTiles; }
+const Tile* BestTiles() { return kPortableTiles; }
 
 #endif
 
@@ -114,7 +181,7 @@ void Finish(const DensePanels& task, size_t row, size_t rows, size_t column, con
 Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in, size_t out) {
   const size_t columns = RoundUpTo(kPanelColumns, out), steps = RoundUpTo(kGroup, in);
   Int8Panels packed{AlignedArray<int8_t>(columns * steps), AlignedArray<float>(columns), AlignedArray<int32_t>(columns),
-                    HasVnni()};
+                    BestTiles()};
   std::copy_n(scales, out, packed.scales.data());
   for (size_t o = 0; o < out; ++o) {
     const int8_t* row = weights + o * in;
@@ -138,7 +205,7 @@ void ToInt8Rows(const float* x, size_t x_stride, size_t rows, size_t in, uint8_t
 void RunInt8Panels(const DensePanels& task) {
   const size_t steps = RoundUpTo(kGroup, task.in) / kGroup;
   const auto* x = static_cast<const uint8_t*>(task.x);
-  const Tile* tiles = Tiles(task.vnni);
+  const Tile* tiles = task.int8_tiles;
   alignas(64) int32_t sums[kMaxTileRows * kPanelColumns];
   for (size_t column = 0; column < task.columns; column += kPanelColumns) {
     const int8_t* panel = static_cast<const int8_t*>(task.weights) + column * kGroup * steps;
