@@ -114,6 +114,9 @@ TEST(NeuronTreeForward, FormsThatAreForcedGiveTheSameBits) {
     }
   }
   EXPECT_EQ(ChooseWalkForm(shape, 1, 1), WalkForm::kFewTokens);  // as before
+  EXPECT_EQ(ChooseWalkForm(shape, 2, 1), WalkForm::kFewTokens);
+  EXPECT_EQ(ChooseWalkForm(shape, 3, 1), WalkForm::kGrouped);  // 18 paths
+  EXPECT_EQ(ChooseWalkForm(shape, 2, 3), WalkForm::kOneByThreads);
 }
 
 // Outputs past the caches: more of them than kCachesHoldBytes.

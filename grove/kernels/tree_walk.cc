@@ -24,8 +24,10 @@ constexpr size_t kFewestDepthFirst = 4;  // tokens at each node of the bottom
 constexpr size_t kStopsAhead = 3;        // whose rows are asked for, in paths
 constexpr size_t kGroupsAhead = 2;       // whose rows are asked for, in sums of several trees
 
-// Fewer tokens for each thread than this and grouping finds nothing to share.
-constexpr size_t kFewestGrouped = 16;
+// Paths (tokens x trees) of fewer than this, or of one token, and grouping costs more than it shares: measured with
+// `grove bench layer --forms --no-dense` on Zen 3 with 1, 2, 4 and 16 trees, docs/benchmarks.md.
+constexpr size_t kFewestPathsGrouped = 16;
+constexpr size_t kFewestTokensOfThread = 16;
 // Of a single tree: more, and the scratch of a walk leaves the caches. Of several: x and y, which every tree reads
 // again, should stay in the third-level cache.
 constexpr size_t kMostTokensOneTree = 16384, kMostTokensManyTrees = 1024;
@@ -41,12 +43,12 @@ ForcedWalkForm::~ForcedWalkForm() { forced_form.reset(); }
 WalkForm ChooseWalkForm(const NeuronTreeShape& shape, size_t tokens, size_t threads) {
   if (forced_form) return *forced_form;
   if (tokens < threads && shape.trees >= 2 * threads) return WalkForm::kOneByThreads;
-  return tokens < kFewestGrouped ? WalkForm::kFewTokens : WalkForm::kGrouped;
+  return tokens > 1 && tokens * shape.trees >= kFewestPathsGrouped ? WalkForm::kGrouped : WalkForm::kFewTokens;
 }
 
 size_t WalkGrain(const NeuronTreeShape& shape, size_t tokens, size_t threads) {
   const size_t share = (tokens + threads - 1) / threads;
-  return std::clamp(share, kFewestGrouped, shape.trees == 1 ? kMostTokensOneTree : kMostTokensManyTrees);
+  return std::clamp(share, kFewestTokensOfThread, shape.trees == 1 ? kMostTokensOneTree : kMostTokensManyTrees);
 }
 
 bool WalkPastCaches(const NeuronTreeShape& shape, const float* y, size_t tokens) {
