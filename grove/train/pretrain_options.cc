@@ -28,6 +28,8 @@ void AddRecipeOptions(PretrainOptions& o, OptionList& list) {
        "A unit's rate is multiplied by the share of the tokens that use it, to this power; 0: the same rate for all",
        -2, 2},
       {"lazy_units", &o.lazy_units, "Units that no token of a step used keep weights and moments in it"},
+      {"ancestor_steps", &o.ancestor_steps,
+       "Leaves also take the steps of so many subtrees that hold them (docs/diagnostics.md); experts: 1", 0, 24},
       {"seed", &o.seed, "Of initialization, order and masks", 0, 9e15},
   };
   list.insert(list.end(), own.begin(), own.end());

@@ -30,6 +30,7 @@ struct PretrainOptions : ModelOptions, RoutingOptions {
   std::string init = "recipe";
   double unit_rate_power = 0;
   bool lazy_units = false;
+  int64_t ancestor_steps = 0;
   int64_t seed = 1;
 
   // The run.

@@ -187,6 +187,7 @@ TEST_F(PretrainTest, PerUnitUpdatesResumeBitIdentically) {
     own.depth = 4;  // 16 leaves for few tokens: some rest in every step
     own.unit_rate_power = 0.5;
     own.lazy_units = true;
+    own.ancestor_steps = 2;
     own.init = "alike";
     return own;
   };
@@ -205,6 +206,7 @@ TEST_F(PretrainTest, PerUnitUpdatesResumeBitIdentically) {
   PretrainOptions plain = options("plain");
   plain.unit_rate_power = 0;
   plain.lazy_units = false;
+  plain.ancestor_steps = 0;
   ASSERT_TRUE(Pretrain(plain, {}).ok());
   EXPECT_NE(weights, ReadTextFile(Output("plain") + "/model.safetensors").value());
 

@@ -32,12 +32,14 @@ Result<RunParts> MakeParts(const PretrainOptions& options, const PretrainContext
   const auto objective = task.make();
   GROVE_RETURN_IF_ERROR(Initialize(objective->model(), options.init));
   objective->trained().to(compute.device);
-  const UnitOptions units{.rate_power = options.unit_rate_power, .lazy = options.lazy_units};
+  const UnitOptions units{
+      .rate_power = options.unit_rate_power, .lazy = options.lazy_units, .ancestors = options.ancestor_steps};
+  GROVE_RETURN_IF_ERROR(CheckAncestors(objective->trained(), units));
   auto optimizer = std::make_unique<AdamW>(
       objective->trained(),
       AdamWOptions{options.beta1, options.beta2, options.epsilon, options.weight_decay, options.clip, units});
   auto replicas = std::make_unique<Replicas>(objective, *optimizer, compute.replicas, task.make);
-  RoutingMonitor routing(replicas->FeedForwards(), {.few_tokens = options.few_tokens, .every_step = units.any()});
+  RoutingMonitor routing(replicas->FeedForwards(), {.few_tokens = options.few_tokens, .every_step = units.by_use()});
   std::unique_ptr<GradientSums> sums;
   if (context.group != nullptr) {
     sums = std::make_unique<GradientSums>(*context.group, objective->trained(), *optimizer);

@@ -26,13 +26,29 @@ torch::Tensor ByUnit(const torch::Tensor& t, int64_t dim, int64_t units) {
 
 }  // namespace
 
+Status CheckAncestors(const torch::nn::Module& model, const UnitOptions& options) {
+  if (options.ancestors == 0) return Ok{};
+  bool found = false, other = false;
+  model.apply([&](const std::string&, const torch::nn::Module& module) {
+    const auto* layer = dynamic_cast<const nn::FeedForward*>(&module);
+    if (layer == nullptr || layer->Units().units() < 2) return;
+    (SubtreeSizes(layer->Units(), options.ancestors).empty() ? other : found) = true;
+  });
+  if (found && !other) return Ok{};
+  return Error(
+      ErrorCode::kInvalidArgument,
+      "--ancestor-steps is for leaf trees and mixtures of experts; leave it at 0 for other feedforward layers");
+}
+
 void UnitUpdates::AddLayer(const std::string& name, const nn::FeedForward* layer, int64_t units,
                            std::vector<Part> parts) {
   GROVE_CHECK(units > 0 && !parts.empty());
+  const std::vector<int64_t> sizes = SubtreeSizes(layer->Units(), options_.ancestors);
   const auto where = parts.front().parameter.options().requires_grad(false);
   for (Part& part : parts) {
     for (torch::Tensor* t : {&part.parameter, &part.gradient, &part.first, &part.second})
       *t = ByUnit(*t, part.dim, units);
+    if (!sizes.empty()) part.ancestors.emplace(part.parameter, sizes);
   }
   layers_.push_back({name, layer, torch::zeros({units}, where), torch::zeros({units}, where), std::move(parts)});
 }
@@ -45,7 +61,7 @@ void UnitUpdates::Step(const Hyper& hyper, const std::vector<UnitUse>& use) {
   }
 }
 
-void UnitUpdates::StepLayer(Layer& layer, const Hyper& hyper, const UnitUse* use) const {
+void UnitUpdates::StepLayer(Layer& layer, const Hyper& hyper, const UnitUse* use) {
   const torch::Tensor ones = torch::ones_like(layer.share);
   const torch::Tensor share = use == nullptr ? ones : use->visits / use->tokens.clamp_min(1.0);
   const torch::Tensor visited = use == nullptr || !options_.lazy ? ones : (use->visits > 0).to(ones.scalar_type());
@@ -65,7 +81,7 @@ void UnitUpdates::StepLayer(Layer& layer, const Hyper& hyper, const UnitUse* use
   const torch::Tensor scale = gain * -hyper.rate / correction(hyper.beta1);
   const torch::Tensor kept = 1.0 - gain * (hyper.rate * hyper.weight_decay);
 
-  for (const Part& part : layer.parts) {
+  for (Part& part : layer.parts) {
     std::vector<int64_t> shape(static_cast<size_t>(part.parameter.dim()), 1);
     shape[static_cast<size_t>(part.dim)] = -1;
     const auto over_unit = [&](const torch::Tensor& t) { return t.view(shape); };
@@ -74,7 +90,8 @@ void UnitUpdates::StepLayer(Layer& layer, const Hyper& hyper, const UnitUse* use
     second.lerp_(part.gradient.square(), over_unit(square_weight));
     const torch::Tensor denominator = second.sqrt().mul_(over_unit(root)).add_(hyper.epsilon);
     if (part.decay) parameter.mul_(over_unit(kept));
-    parameter.addcmul_(first / denominator, over_unit(scale));
+    parameter.addcmul_(first / denominator, over_unit(scale), part.ancestors ? part.ancestors->share() : 1.0);
+    if (part.ancestors) part.ancestors->Step(hyper, part.gradient, parameter);
   }
 }
 
@@ -83,6 +100,13 @@ std::map<std::string, torch::Tensor> UnitUpdates::state() const {
   for (const Layer& layer : layers_) {
     state["units." + layer.name + ".share"] = layer.share;
     state["units." + layer.name + ".visited"] = layer.visited;
+    for (size_t i = 0; i < layer.parts.size(); ++i) {
+      if (!layer.parts[i].ancestors) continue;
+      const std::vector<torch::Tensor> moments = layer.parts[i].ancestors->state();
+      for (size_t j = 0; j < moments.size(); ++j) {
+        state["units." + layer.name + ".ancestors." + std::to_string(i) + "." + std::to_string(j)] = moments[j];
+      }
+    }
   }
   return state;
 }
