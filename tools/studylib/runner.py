@@ -26,6 +26,7 @@ GUESSED_SPEED = {
     "convert": 1.0e6,
 }
 GUESSED_OVERHEAD = 15.0  # seconds of a process besides its training
+COMMITTED = rows.ROOT / "bench/results/study"
 MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json", "training.json", "conversion.json")
 
 
@@ -91,6 +92,10 @@ def command(program, item, base, row, data, output, teacher=None, threads=None, 
     return words + ["--data", str(data), "--output", str(output)]
 
 
+def shape_of(base):
+    return tuple(base.get(key) for key in ("layers", "width", "length"))
+
+
 class Estimates:
     """Seconds that an item takes: from earlier results of the same row, else of its family, else a guess."""
 
@@ -116,15 +121,15 @@ class Estimates:
 
     def seconds(self, item, base, row):
         kind = rows.family(item["row"], rows.model_options(base, row))
-        alike = lambda r: r["base"] == item["base"] and r.get("concurrent") == self.concurrent  # noqa: E731
+        shape = shape_of(base)
+        alike = lambda r: shape_of(rows.load_base(r["base"])) == shape and r.get("concurrent") == self.concurrent  # noqa: E731
         speed = self._median(
             "tokens_per_second",
             [lambda r: alike(r) and r["row"] == item["row"], lambda r: alike(r) and r.get("family") == kind],
         )
         if speed is None:
-            size = rows.composed(base, {})
-            shape = (384 * 384 * 6) / (size["width"] ** 2 * size["layers"])
-            speed = GUESSED_SPEED[kind] * shape / (1 if self.concurrent == 1 else 0.6 * self.concurrent)
+            smaller = (384 * 384 * 6) / (base["width"] ** 2 * base["layers"])
+            speed = GUESSED_SPEED[kind] * smaller / (1 if self.concurrent == 1 else 0.6 * self.concurrent)
         overhead = self._median("overhead_seconds", [alike])
         return self.tokens(base, row, item) / speed + (GUESSED_OVERHEAD if overhead is None else 1.2 * overhead + 2)
 
@@ -141,7 +146,8 @@ class Runner:
         self.deadline = time.monotonic() + options.seconds
         self.version = program_version(options.grove_train)
         self.commit = options.commit or commit_of_tree()
-        known = results.load_results(self.output) if self.output.exists() else []
+        folders = [f for f in dict.fromkeys([COMMITTED, self.output.resolve()]) if f.exists()]
+        known = [result for folder in folders for result in results.load_results(folder)]
         self.estimates = Estimates([r for r in known if r["status"] == "ok"], options.jobs)
         self.running, self.counts = {}, {"ok": 0, "failed": 0, "diverged": 0, "stopped": 0}
 
