@@ -6,13 +6,18 @@
 //
 //   q = norm(W_q x)                                        [key_width]
 //   s1 = C1 q_first, s2 = C2 q_second                      [S] each
-//   the k largest s1[i] + s2[j]                            among the k x k pairs of the k largest of each half: exact
+//   the k largest s1[i] + s2[j]                            among pairs of the k largest of each half: exact, and of
+//   those
+//                                                          k x k only the pairs of ranks a, b with a b <= k: all a b
+//                                                          pairs of better or equal ranks score at least as much
 //   y += sum over them of softmax(score) act(w_in[iS + j] . x) w_out[iS + j]
 //
 // Heads share neurons and sub-keys, as in PEER. Ours: a layer norm of the queries in place of PEER's batch norm, which
 // would make a token's result depend on its batch and on how a batch is split over processes; and the balance loss
 // (tree_routing.h), on the choices among sub-keys of each half.
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "grove/nn/feed_forward.h"
 #include "grove/nn/sparse_rows.h"
@@ -64,8 +69,9 @@ class ProductKey final : public FeedForward {
           BalanceLoss(torch::softmax(scores, 1).mean(0), index[side], sub_keys_) * (0.5 * balance_);
       regularizer = regularizer.defined() ? regularizer + loss : loss;
     }
-    const torch::Tensor pairs = (top[0].unsqueeze(2) + top[1].unsqueeze(1)).flatten(1);
-    const torch::Tensor names = (index[0].unsqueeze(2) * sub_keys_ + index[1].unsqueeze(1)).flatten(1);
+    const auto& [first, second] = CandidatePairs(x.device());
+    const torch::Tensor pairs = top[0].index_select(1, first) + top[1].index_select(1, second);
+    const torch::Tensor names = index[0].index_select(1, first) * sub_keys_ + index[1].index_select(1, second);
     const auto [best, place] = pairs.topk(top_k_, 1);
     const torch::Tensor chosen = names.gather(1, place).view({tokens, heads_ * top_k_});
     const torch::Tensor gates = torch::softmax(best, 1).view({tokens, heads_ * top_k_});
@@ -74,6 +80,21 @@ class ProductKey final : public FeedForward {
   }
 
  private:
+  // Ranks of the pairs that can be among the k best: about k ln k of k x k. Kept, so that no step copies to the device.
+  const std::pair<torch::Tensor, torch::Tensor>& CandidatePairs(const torch::Device& device) {
+    if (!candidates_.first.defined() || candidates_.first.device() != device) {
+      std::vector<int64_t> first, second;
+      for (int64_t a = 1; a <= top_k_; ++a) {
+        for (int64_t b = 1; a * b <= top_k_; ++b) {
+          first.push_back(a - 1);
+          second.push_back(b - 1);
+        }
+      }
+      candidates_ = {torch::tensor(first, torch::kLong).to(device), torch::tensor(second, torch::kLong).to(device)};
+    }
+    return candidates_;
+  }
+
   torch::Tensor Sparse(const torch::Tensor& x, const torch::Tensor& chosen, const torch::Tensor& gates) const {
     return RowSums(out_, chosen, gates * Activate(activation_, RowDots(in_, chosen, x)));
   }
@@ -93,6 +114,7 @@ class ProductKey final : public FeedForward {
   torch::nn::LayerNorm query_norm_{nullptr};
   torch::Tensor keys_;      // [2, sub_keys, key_width / 2]
   torch::Tensor in_, out_;  // [sub_keys^2, width]
+  std::pair<torch::Tensor, torch::Tensor> candidates_;
 };
 
 }  // namespace
