@@ -19,7 +19,7 @@ import packed_text
 import program
 
 sys.path.insert(0, str(program.ROOT / "tools"))
-from studylib import analysis, check, cpu, decisions, packed, results, rows, runner, tables  # noqa: E402
+from studylib import analysis, check, cpu, decisions, glue, packed, results, rows, runner, tables  # noqa: E402
 
 FAKE = """#!{python}
 import json, pathlib, sys, time
@@ -226,6 +226,75 @@ class Shares(unittest.TestCase):
     def test_the_frontier_keeps_what_nothing_cheaper_reaches(self):
         points = [(10, 0.5, "a"), (20, 0.4, "b"), (20, 0.7, "c"), (30, 0.7, "d"), (40, 0.8, "e")]
         self.assertEqual([name for _, _, name in analysis.frontier(points)], ["a", "c", "e"])
+
+
+FAKE_FINETUNE = """#!{python}
+import json, pathlib, sys
+words = sys.argv
+flag = lambda name: words[words.index(name) + 1]
+if flag("--task") == "RTE" and flag("--model").endswith("none.r1e-3.s1"): sys.stderr.write("fake: no such task\\n"); sys.exit(1)
+out = pathlib.Path(flag("--output"))
+out.mkdir(parents=True)
+score = float(flag("--learning-rate")) * 1000 * (0.5 if "none" in flag("--model") else 1.0)
+(out / "training.json").write_text(json.dumps(dict(score=score, scores=[score], seeds=[1], options=dict(x=1))))
+"""
+
+
+class Glue(unittest.TestCase):
+    def setUp(self):
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        self.folder = pathlib.Path(temporary.name)
+        program_file = self.folder / "fake"
+        program_file.write_text(FAKE_FINETUNE.format(python=sys.executable))
+        program_file.chmod(0o755)
+        for name in ("none.r1e-3.s1", "dense-1536.r1e-3.s1"):
+            (self.folder / "models" / name).mkdir(parents=True)
+            (self.folder / "models" / name / "config.json").write_text("{}")
+
+    def measure(self, **more):
+        options = {
+            "grove_train": str(self.folder / "fake"),
+            "glue": "glue",
+            "models": self.folder / "models",
+            "names": None,
+            "tasks": list(glue.TASKS),
+            "rates": [1e-4, 3e-4],
+            "seeds": 1,
+            "gpus": 1,
+            "jobs": 4,
+            "device": None,
+            "seconds": 1e5,
+            "work": self.folder / "work",
+            "results": self.folder / "results",
+            **more,
+        }
+        with contextlib.redirect_stdout(io.StringIO()):
+            return glue.measure(argparse.Namespace(**options))
+
+    def test_tasks_count_at_their_best_rate_and_rows_with_all_tasks(self):
+        self.assertFalse(self.measure(), "a task of one model fails")
+        found = [{"name": f"{row}.r1e-3.s1", "row": row} for row in ("none", "dense-1536")]
+        averages = glue.averages(self.folder / "results", found)
+        self.assertEqual(list(averages), ["dense-1536"])
+        self.assertAlmostEqual(averages["dense-1536"]["with_cola"], 0.3)
+        self.assertAlmostEqual(averages["dense-1536"]["without_cola"], 0.3)
+        best = glue.scores(self.folder / "results")
+        self.assertEqual(best["none.r1e-3.s1"]["CoLA"], (0.15, 3e-4))
+        self.assertIn(["`none.r1e-3.s1`", *["15.0 (3e-4)"] * 4, "–"], glue.table_lines(self.folder / "results"))
+        self.assertEqual(list((self.folder / "work").iterdir()), [])
+        kept = self.folder / "results/glue/dense-1536.r1e-3.s1.SST-2.r3e-4.json"
+        self.assertIn("--task SST-2 --data DATA --output OUTPUT", json.loads(kept.read_text())["command"])
+
+    def test_what_is_there_is_not_run_again_and_wrong_names_are_said(self):
+        self.measure(tasks=["CoLA"])
+        before = {path: path.stat().st_mtime_ns for path in (self.folder / "results/glue").iterdir()}
+        self.assertTrue(self.measure(tasks=["CoLA"]))
+        self.assertEqual(before, {path: path.stat().st_mtime_ns for path in (self.folder / "results/glue").iterdir()})
+        with self.assertRaisesRegex(rows.StudyError, "no model dense-9"):
+            self.measure(names="dense-9")
+        with self.assertRaisesRegex(rows.StudyError, "XNLI is none of SST-2"):
+            self.measure(tasks=["XNLI"])
 
 
 class Running(unittest.TestCase):

@@ -8,6 +8,7 @@
     study.py command ROW                 the one grove-train command of a row
     study.py tables                      bench/results/study/*.json -> docs/study.md, docs/study-frontier*.svg
     study.py cpu --grove BIN --grove-train BIN --data PACKED   each row's whole encoder on this CPU -> cpu.json
+    study.py glue --grove-train BIN --glue DIR --models DIR   kept models fine-tuned for GLUE's tasks
     study.py check --grove-train BIN     every row is one that grove-train accepts
     study.py decisions --data PACKED MODEL   what the search for leaves opens, counted on held-out text
     study.py prefix --data PACKED --tokens 40e6 --output PART   the first documents of a packed text
@@ -24,7 +25,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from studylib import check, cpu, decisions, packed, rows, runner, tables  # noqa: E402
+from studylib import check, cpu, decisions, glue, packed, rows, runner, tables  # noqa: E402
 from studylib.rows import StudyError  # noqa: E402
 
 RESULTS = rows.ROOT / "bench/results/study"
@@ -89,6 +90,29 @@ def add_cpu(commands):
     cpu.add_argument("--results", default=RESULTS, metavar="DIR", help="where cpu.json goes (default: bench/results/study)")
 
 
+def add_glue(commands):
+    fine = commands.add_parser("glue", help="fine-tune kept models for GLUE tasks, one result file a model, task and rate")
+    fine.add_argument("--grove-train", required=True, metavar="BIN")
+    fine.add_argument("--glue", required=True, metavar="DIR", help="GLUE's root, one folder a task")
+    fine.add_argument("--models", required=True, metavar="DIR", help="the --keep-models of study.py run")
+    fine.add_argument("--names", metavar="a,b", help="only these of its folders")
+    fine.add_argument("--tasks", type=lambda text: text.split(","), default=list(glue.TASKS), metavar="T,T")
+    fine.add_argument("--rates", type=numbers(float), default=[1e-4, 3e-4, 1e-3], metavar="X,X")
+    fine.add_argument("--seeds", type=int, default=3, help="fine-tunings of each; their median counts (default: 3)")
+    fine.add_argument("--gpus", type=int, default=1, help="GPUs to spread the runs over")
+    fine.add_argument("--jobs", type=int, default=1, help="runs at a time on each GPU")
+    fine.add_argument("--device", choices=("auto", "cpu", "cuda"))
+    fine.add_argument("--seconds", type=float, default=1e9, help="stop then: what runs is killed and not recorded")
+    fine.add_argument("--work", default="/tmp/grove-study-glue", metavar="DIR", help="folder for fine-tuned models")
+    fine.add_argument("--results", default=RESULTS, metavar="DIR", help="default: bench/results/study")
+
+
+def do_glue(options):
+    for name in ("grove_train", "glue", "models", "work", "results"):
+        setattr(options, name, os.path.abspath(getattr(options, name)))
+    return 0 if glue.measure(options) else 1
+
+
 def do_cpu(options):
     for name in ("grove", "grove_train", "data", "work"):
         setattr(options, name, os.path.abspath(getattr(options, name)))
@@ -134,6 +158,7 @@ def main():
     commands = parser.add_subparsers(dest="command", required=True)
     add_run(commands)
     add_cpu(commands)
+    add_glue(commands)
     commands.add_parser("list", help="rows and what a token costs in them")
     one = commands.add_parser("command", help="print the command of a row")
     one.add_argument("row")
@@ -169,6 +194,7 @@ def main():
         "list": do_list,
         "command": do_command,
         "cpu": do_cpu,
+        "glue": do_glue,
         "tables": tables.write,
         "check": check.check,
         "prefix": packed.prefix,

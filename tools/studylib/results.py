@@ -164,7 +164,7 @@ def load_results(folder):
     for path in sorted(pathlib.Path(folder).glob("*.json")):
         value = read_json(path)
         if "row" not in value:
-            continue  # cpu.json, glue.json
+            continue  # cpu.json
         for key in ("base", "seed", "rate", "status"):
             if key not in value:
                 raise StudyError(f'{path} lacks "{key}"; run the row again')

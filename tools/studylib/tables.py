@@ -5,7 +5,7 @@
 import pathlib
 import re
 
-from studylib import analysis, plot, rows
+from studylib import analysis, glue, plot, rows
 from studylib.analysis import mean_and_spread
 from studylib.results import load_results, rate_text
 from studylib.rows import StudyError, read_json
@@ -55,7 +55,7 @@ class Page:
     def __init__(self, setup, folder):
         self.setup = setup
         self.cpu = optional(folder / "cpu.json").get("rows", {})
-        self.glue = optional(folder / "glue.json").get("rows", {})
+        self.glue = glue.averages(folder, setup.results)
         self.rows = {name: self.figures(name) for name in setup.row_names()}
 
     def figures(self, name):
@@ -110,9 +110,9 @@ def speed_of(found):
 
 
 def main_table(page):
-    cpu, glue = any(r["cpu"] for r in page.rows.values()), any(r["glue"] for r in page.rows.values())
+    cpu, with_glue = (any(r[key] for r in page.rows.values()) for key in ("cpu", "glue"))
     head = ["row", "active (routing)", "stored", "rate", "seeds", "loss", "recovered", "M tokens/s"]
-    head += ["CPU µs/token"] * cpu + ["GLUE without / with CoLA"] * glue
+    head += ["CPU µs/token"] * cpu + ["GLUE without / with CoLA"] * with_glue
     parts, titles = [], {}
     for figures in page.ordered():
         title = dict(FAMILIES).get(figures["family"], "Others")
@@ -127,7 +127,7 @@ def main_table(page):
             figures["speed"],
         ]
         line += [f"{figures['cpu']:.1f}" if figures["cpu"] else "–"] * cpu
-        line += [" / ".join(f"{100 * s:.1f} %" for s in figures["glue"]) if figures["glue"] else "–"] * glue
+        line += [" / ".join(f"{100 * s:.1f} %" for s in figures["glue"]) if figures["glue"] else "–"] * with_glue
         titles.setdefault(title, []).append(line)
     for title, lines in titles.items():
         parts.append(f"**{title}**\n\n" + table(head, lines))
@@ -245,6 +245,10 @@ def failures_table(results):
     return table(["run", "what", "last word"], lines) if lines else "None."
 
 
+def glue_table(folder):
+    return table(["model", *glue.TASKS], glue.table_lines(folder))
+
+
 def setup_title(key, setup):
     base, steps, tokens = key
     sequences = setup.base.get("batch", 0) * setup.base.get("length", 0)
@@ -256,10 +260,10 @@ def sections(results, folder):
     """Marker name -> text."""
     setups = analysis.group_by_setup(results)
     if not setups:
-        return {name: NO_RUNS for name in ("goals", "main", "variations", "rates", "failures", "others")}, None
+        return {name: NO_RUNS for name in ("goals", "main", "variations", "rates", "failures", "others", "glue")}, None
     key, setup = setups[0]
     page = Page(setup, folder) if setup.sound else None
-    text = {"failures": failures_table(results), "others": other_setups(setups[1:], folder)}
+    text = {"failures": failures_table(results), "others": other_setups(setups[1:], folder), "glue": glue_table(folder)}
     if page is None:
         return {**text, **{name: NO_RUNS for name in ("goals", "main", "variations", "rates")}}, None
     devices = sorted({r["device"] for r in setup.results if r.get("device")})
