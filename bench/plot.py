@@ -22,7 +22,7 @@ from xml.sax.saxutils import escape
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools"))
 from studylib.plot import line, text, ticks_of  # noqa: E402
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 920, 66, 270, 46, 58
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 980, 66, 325, 46, 58
 COLOURS = ("#762a83", "#1f6fb2", "#1b7837", "#b8860b", "#c2410c", "#d6408f", "#0e9c9c", "#5b6b1e")
 GREYS = ("#222222", "#555555", "#7a7a7a", "#9a9a9a")
 FORM = ", form: "  # rows of --forms: the name of the tree, then this
