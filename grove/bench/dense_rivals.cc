@@ -144,7 +144,7 @@ class OneDnnLayer {
 // Whether it has products of that precision on this machine; it says so by an exception alone.
 bool OneDnnHas(std::optional<Quantization> precision) {
   try {
-    OneDnnLayer(DenseWeights(16, 16), precision, {}, 1);
+    const OneDnnLayer small(DenseWeights(16, 16), precision, {}, 1);
     return true;
   } catch (const dnnl::error&) {
     return false;
