@@ -60,7 +60,7 @@ function(grove_test name)
                        PROPERTIES TIMEOUT 600 ENVIRONMENT "${GROVE_TEST_ENVIRONMENT}")
 endfunction()
 
-# grove_fuzzer(name SOURCES x_fuzz.cc DEPS ...): a libFuzzer binary; corpora live in the build folder.
+# grove_fuzzer(name SOURCES x_fuzz.cc DEPS ...): a libFuzzer binary, part of the target "fuzzers"; corpora live in the build folder.
 function(grove_fuzzer name)
   if(NOT GROVE_FUZZ)
     return()
@@ -69,6 +69,10 @@ function(grove_fuzzer name)
   add_executable(${name} ${ARG_SOURCES})
   target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
   target_link_libraries(${name} PRIVATE grove_flags ${ARG_DEPS} -fsanitize=fuzzer)
+  if(NOT TARGET fuzzers)
+    add_custom_target(fuzzers)
+  endif()
+  add_dependencies(fuzzers ${name})
 endfunction()
 
 # For tests that need Python packages, which skip (exit code 77) where the interpreter lacks them.

@@ -27,10 +27,10 @@ using FloatTag = hn::CappedTag<float, kCacheLineBytes / sizeof(float)>;
 using FloatVec = hn::Vec<FloatTag>;
 
 // Keeps a vector that was loaded once and is used several times in a register. GCC otherwise repeats the load as an
-// operand of every product, and Zen 4 loads one 64-byte vector in the time of one product.
+// operand of every product, and Zen 4 loads one 64-byte vector in the time of one product. Clang keeps it by itself.
 template <class V>
 HWY_INLINE void KeepInRegister(V& v) {
-#if HWY_ARCH_X86 && defined(__GNUC__)
+#if HWY_ARCH_X86 && defined(__GNUC__) && !defined(__clang__)
   asm("" : "+v"(v.raw));  // NOLINT(hicpp-no-assembler)
 #else
   static_cast<void>(v);
