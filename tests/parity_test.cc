@@ -140,6 +140,7 @@ TEST(Parity, ClassificationHeads) {
   const HeadConfig heads[] = {
       {.kind = HeadKind::kSequenceClassification, .labels = 3, .pooler_dense = true, .pooler_width = 20},
       {.kind = HeadKind::kSequenceClassification, .labels = 1, .pooler_dense = false, .pooler_width = config.width},
+      {.kind = HeadKind::kSequenceClassification, .labels = 2, .pooler = PoolerKind::kMean, .pooler_width = 20},
       {.kind = HeadKind::kTokenClassification, .labels = 5, .pooler_width = config.width},
   };
   for (const HeadConfig& head : heads) {
@@ -164,7 +165,8 @@ TEST(Parity, ClassificationHeads) {
 
     const torch::NoGradGuard no_grad;
     const nn::TextInput text{torch::tensor(ids).view(shape), torch::tensor(mask).view(shape), {}};
-    const torch::Tensor expected = model->Logits(model->Encode(text, nullptr).hidden, {}).contiguous();
+    const torch::Tensor expected =
+        model->Logits(model->Encode(text, nullptr).hidden, text.attention_mask, {}).contiguous();
     ASSERT_EQ(static_cast<size_t>(expected.numel()), logits.size());
     const bool per_token = head.kind == HeadKind::kTokenClassification;
     for (size_t i = 0; i < logits.size(); ++i) {

@@ -163,7 +163,7 @@ class SmallModel(program.ProgramTest):
     def test_every_pooler_with_and_without_a_dense_layer(self):
         batch = self.batch()
         config = json.loads((self.exported / "config.json").read_text())
-        for pooler in ("avg", "lse", "max", "zero_index"):
+        for pooler in ("avg", "lse", "max", "mean", "zero_index"):
             for dense in (True, False):
                 with self.subTest(f"{pooler}, dense layer: {dense}"):
                     config["arch"]["classification_head"] |= {"pooler": pooler, "include_ff_layer": dense}

@@ -82,6 +82,7 @@ void ReadHead(const ObjectReader& root, const ObjectReader& arch, ModelConfig& c
   head.pooler = pooling.Choice<PoolerKind>("pooler", {{"avg", PoolerKind::kAverage},
                                                       {"lse", PoolerKind::kLogSumExp},
                                                       {"max", PoolerKind::kMax},
+                                                      {"mean", PoolerKind::kMean},
                                                       {"zero_index", PoolerKind::kFirstToken}});
   head.pooler_dense = pooling.Boolean("include_ff_layer");
   head.pooler_width = pooling.Integer("head_dim", 1, kMaxWidth);

@@ -24,7 +24,8 @@ namespace grove {
 enum class PositionKind { kLearned, kScaledSinusoidal, kSinusoidal };
 enum class ModelFamily { kBert, kCrammedBert, kDistilBert };
 enum class HeadKind { kMaskedLm, kNone, kSequenceClassification, kTokenClassification };
-enum class PoolerKind { kAverage, kFirstToken, kLogSumExp, kMax };
+// Of the reference, which takes padding like any token, all but kMean: ours, of the tokens that are not padding.
+enum class PoolerKind { kAverage, kFirstToken, kLogSumExp, kMax, kMean };
 
 struct HeadConfig {
   HeadKind kind = HeadKind::kMaskedLm;

@@ -35,6 +35,8 @@ const char* PoolerName(PoolerKind pooler) {
       return "lse";
     case PoolerKind::kMax:
       return "max";
+    case PoolerKind::kMean:
+      return "mean";
   }
   GROVE_CHECK(false);
 }

@@ -74,7 +74,7 @@ TEST(ModelConfigTest, EveryKindSurvivesWritingAndReading) {
   config.hidden_dropout = 0.25;
   config.pad_id = 3;
   config.head = {
-      .kind = HeadKind::kSequenceClassification, .labels = 5, .pooler = PoolerKind::kLogSumExp, .pooler_width = 7};
+      .kind = HeadKind::kSequenceClassification, .labels = 5, .pooler = PoolerKind::kMean, .pooler_width = 7};
   const std::string text = ModelConfigJson(config);
   const Result<ModelConfig> again = ParseModelConfig(text, "config.json");
   ASSERT_TRUE(again.ok()) << again.error().message();

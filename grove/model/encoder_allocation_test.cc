@@ -84,7 +84,7 @@ class Steady {
     if (masked) input.mask = mask.first(batch * length);
     EXPECT_TRUE(model_->encoder.Forward(input, arena_, hidden_.data()).ok());
     if (model_->masked_lm) model_->masked_lm->Forward(hidden_.data(), batch * length, scores_.data(), pool_);
-    if (model_->classifier) model_->classifier->Forward(hidden_.data(), batch, length, scores_.data(), pool_);
+    if (model_->classifier) model_->classifier->Forward(hidden_.data(), input, scores_.data(), pool_);
   }
 
   ThreadPool pool_;

@@ -60,11 +60,11 @@ class EncoderTest : public testing::Test {
         }
       }
     }
-    ExpectHead(config, directory, encoder, hidden, plain, expected);
+    ExpectHead(config, directory, encoder, hidden, mask, plain, expected);
   }
 
   void ExpectHead(const ModelConfig& config, const ModelDirectory& directory, const Encoder& encoder,
-                  const AlignedArray<float>& hidden, const PlainModel& plain,
+                  const AlignedArray<float>& hidden, const std::vector<uint8_t>& mask, const PlainModel& plain,
                   const std::vector<PlainModel::Rows>& expected) {
     const size_t batch = expected.size(), length = expected[0].size();
     AlignedArray<float> logits;
@@ -81,8 +81,11 @@ class EncoderTest : public testing::Test {
       logits = AlignedArray<float>(batch * static_cast<size_t>(config.head.labels));
       ClassificationHead::Load(FileParameters(directory.weights, config), encoder)
           .value()
-          .Forward(hidden.data(), batch, length, logits.data(), pool_);
-      for (const auto& rows : expected) plain_logits.push_back(plain.Classify(rows));
+          .Forward(hidden.data(), {.mask = mask, .batch = batch, .length = length}, logits.data(), pool_);
+      for (size_t b = 0; b < batch; ++b) {
+        const auto of_sequence = std::span(mask).subspan(b * length, length);
+        plain_logits.push_back(plain.Classify(expected[b], {of_sequence.begin(), of_sequence.end()}));
+      }
     }
     for (size_t r = 0; r < plain_logits.size(); ++r) {
       for (size_t i = 0; i < plain_logits[r].size(); ++i) {
@@ -173,7 +176,7 @@ TEST_F(EncoderTest, PositionsAndNormsAgreeWithPlainCode) {
 
 TEST_F(EncoderTest, PoolersAgreeWithPlainCode) {
   for (const PoolerKind pooler :
-       {PoolerKind::kAverage, PoolerKind::kFirstToken, PoolerKind::kLogSumExp, PoolerKind::kMax}) {
+       {PoolerKind::kAverage, PoolerKind::kFirstToken, PoolerKind::kLogSumExp, PoolerKind::kMax, PoolerKind::kMean}) {
     for (const bool dense : {false, true}) {
       ModelConfig config = SmallConfig();
       config.head = {.kind = HeadKind::kSequenceClassification,

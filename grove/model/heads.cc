@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -96,6 +97,19 @@ void MaskedLmHead::Forward(const float* hidden, size_t rows, float* logits, Thre
 
 namespace {
 
+// `mask` [length]; empty: no padding. A sequence that is all padding counts as unmasked, as in the encoder.
+void MeanOfTokens(const float* hidden, std::span<const uint8_t> mask, size_t length, size_t width, float* pooled) {
+  if (std::ranges::all_of(mask, [](uint8_t token) { return token == 0; })) mask = {};
+  std::fill_n(pooled, width, 0.0f);
+  size_t tokens = 0;
+  for (size_t t = 0; t < length; ++t) {
+    if (!mask.empty() && mask[t] == 0) continue;
+    AddInto(hidden + t * width, width, pooled);
+    ++tokens;
+  }
+  for (size_t i = 0; i < width; ++i) pooled[i] /= static_cast<float>(tokens);
+}
+
 void PoolSequence(PoolerKind kind, const float* hidden, size_t length, size_t width, float* pooled) {
   std::copy_n(hidden, width, pooled);
   if (kind == PoolerKind::kFirstToken) return;
@@ -118,9 +132,17 @@ void PoolSequence(PoolerKind kind, const float* hidden, size_t length, size_t wi
 
 }  // namespace
 
-void Pool(PoolerKind kind, const float* hidden, size_t batch, size_t length, size_t width, float* pooled) {
+void Pool(PoolerKind kind, const float* hidden, const TokenBatch& batch, size_t width, float* pooled) {
+  const size_t length = batch.length;
   GROVE_CHECK(length > 0);
-  for (size_t b = 0; b < batch; ++b) PoolSequence(kind, hidden + b * length * width, length, width, pooled + b * width);
+  for (size_t b = 0; b < batch.batch; ++b, hidden += length * width, pooled += width) {
+    if (kind == PoolerKind::kMean) {
+      const auto mask = batch.mask.empty() ? batch.mask : batch.mask.subspan(b * length, length);
+      MeanOfTokens(hidden, mask, length, width, pooled);
+    } else {
+      PoolSequence(kind, hidden, length, width, pooled);
+    }
+  }
 }
 
 Result<FirstTokenPooler> FirstTokenPooler::Load(const ParameterSource& source, const Encoder& encoder) {
@@ -131,13 +153,12 @@ Result<FirstTokenPooler> FirstTokenPooler::Load(const ParameterSource& source, c
   return FirstTokenPooler(std::move(dense));
 }
 
-void FirstTokenPooler::Forward(const float* hidden, size_t batch, size_t length, float* pooled,
-                               ThreadPool& pool) const {
+void FirstTokenPooler::Forward(const float* hidden, const TokenBatch& batch, float* pooled, ThreadPool& pool) const {
   const size_t width = dense_.shape().in;
-  float* first = ThreadScratch(batch * width);
-  Pool(PoolerKind::kFirstToken, hidden, batch, length, width, first);
-  dense_.Forward(first, batch, pooled, pool);
-  for (size_t i = 0; i < batch * width; ++i) pooled[i] = std::tanh(pooled[i]);
+  float* first = ThreadScratch(batch.batch * width);
+  Pool(PoolerKind::kFirstToken, hidden, batch, width, first);
+  dense_.Forward(first, batch.batch, pooled, pool);
+  for (size_t i = 0; i < batch.batch * width; ++i) pooled[i] = std::tanh(pooled[i]);
 }
 
 Result<ClassificationHead> ClassificationHead::Load(const ParameterSource& source, const Encoder& encoder) {
@@ -157,12 +178,12 @@ Result<ClassificationHead> ClassificationHead::Load(const ParameterSource& sourc
   return ClassificationHead(config, std::move(dense), std::move(linear));
 }
 
-void ClassificationHead::Forward(const float* hidden, size_t batch, size_t length, float* logits,
-                                 ThreadPool& pool) const {
+void ClassificationHead::Forward(const float* hidden, const TokenBatch& input, float* logits, ThreadPool& pool) const {
+  const size_t batch = input.batch;
   const size_t width = dense_ ? dense_->shape().in : linear_.shape().in;
   const size_t inner = linear_.shape().in;
   float* pooled = ThreadScratch(batch * (width + inner));
-  Pool(pooler_, hidden, batch, length, width, pooled);
+  Pool(pooler_, hidden, input, width, pooled);
   if (dense_) {
     float* activated = pooled + batch * width;
     dense_->Forward(pooled, batch, activated, pool);

@@ -11,6 +11,7 @@
 #include "grove/model/dense_product.h"
 #include "grove/model/encoder.h"
 #include "grove/model/layer_norm.h"
+#include "grove/model/token_batch.h"
 
 namespace grove {
 
@@ -29,15 +30,16 @@ class MaskedLmHead {
   DenseProduct decoder_;
 };
 
-// hidden [batch, length, width] -> pooled [batch, width]. Padding counts, as in the reference. length > 0.
-void Pool(PoolerKind kind, const float* hidden, size_t batch, size_t length, size_t width, float* pooled);
+// hidden [batch, length, width] -> pooled [batch, width]. Padding counts, as in the reference, but not for the mean.
+// length > 0.
+void Pool(PoolerKind kind, const float* hidden, const TokenBatch& batch, size_t width, float* pooled);
 
 // The pooler of a BERT without a head: tanh(dense(first token)).
 class FirstTokenPooler {
  public:
   static Result<FirstTokenPooler> Load(const ParameterSource& source, const Encoder& encoder);
   // hidden [batch, length, width] -> pooled [batch, width]
-  void Forward(const float* hidden, size_t batch, size_t length, float* pooled, ThreadPool& pool) const;
+  void Forward(const float* hidden, const TokenBatch& batch, float* pooled, ThreadPool& pool) const;
 
  private:
   explicit FirstTokenPooler(DenseProduct dense) : dense_(std::move(dense)) {}
@@ -49,7 +51,7 @@ class ClassificationHead {
  public:
   static Result<ClassificationHead> Load(const ParameterSource& source, const Encoder& encoder);
   // hidden [batch, length, width] -> logits [batch, labels]
-  void Forward(const float* hidden, size_t batch, size_t length, float* logits, ThreadPool& pool) const;
+  void Forward(const float* hidden, const TokenBatch& batch, float* logits, ThreadPool& pool) const;
 
  private:
   ClassificationHead(const ModelConfig& config, std::optional<DenseProduct> dense, DenseProduct linear)

@@ -100,10 +100,11 @@ Shape LogitsShape(const ModelConfig& config, int64_t batch, int64_t length) {
 
 namespace {
 
-// Poolers of crammedBERT take padding like any token; all others read the first place, which may be padding too.
+// Poolers of crammedBERT take padding like any token; the first place, which others read, may be padding too.
 bool HeadReadsPadding(const LoadedModel& model, const TokenBatch& batch) {
   if (batch.mask.empty() || (!model.classifier && !model.pooler)) return false;
-  if (model.config().head.pooler != PoolerKind::kFirstToken) return true;
+  const PoolerKind pooler = model.config().head.pooler;
+  if (pooler != PoolerKind::kFirstToken) return pooler != PoolerKind::kMean;
   for (size_t place = 0; place < batch.mask.size(); place += batch.length) {
     if (batch.mask[place] == 0) return true;
   }
@@ -150,10 +151,10 @@ Result<ModelOutput> RunModel(const LoadedModel& model, const TokenBatch& given) 
   const size_t scores = shape.empty() ? 0 : static_cast<size_t>(shape.back());
   if (model.masked_lm) RunAtTokens(*model.masked_lm, batch, width, scores, output, logits, pool);
   if (model.token_classifier) RunAtTokens(*model.token_classifier, batch, width, scores, output, logits, pool);
-  if (model.classifier) model.classifier->Forward(hidden, batch.batch, batch.length, logits, pool);
+  if (model.classifier) model.classifier->Forward(hidden, batch, logits, pool);
   if (model.pooler) {
     output.pooled = AlignedArray<float>(batch.batch * width);
-    model.pooler->Forward(hidden, batch.batch, batch.length, output.pooled.data(), pool);
+    model.pooler->Forward(hidden, batch, output.pooled.data(), pool);
   }
   return output;
 }

@@ -269,7 +269,11 @@ PlainModel::Rows PlainModel::MaskedLmLogits(const Rows& hidden) const {
   return logits;
 }
 
-PlainModel::Vector PlainModel::Classify(const Rows& hidden) const {
+PlainModel::Vector PlainModel::Classify(const Rows& padded, const std::vector<uint8_t>& mask) const {
+  Rows hidden;
+  for (size_t t = 0; t < padded.size(); ++t) {
+    if (config_.head.pooler != PoolerKind::kMean || mask[t] != 0) hidden.push_back(padded[t]);
+  }
   Vector pooled = hidden[0];
   for (size_t i = 0; i < pooled.size() && config_.head.pooler != PoolerKind::kFirstToken; ++i) {
     double sum = 0, exponentials = 0, largest = hidden[0][i];
@@ -278,9 +282,10 @@ PlainModel::Vector PlainModel::Classify(const Rows& hidden) const {
       exponentials += std::exp(row[i]);
       largest = std::max(largest, row[i]);
     }
-    pooled[i] = config_.head.pooler == PoolerKind::kAverage ? sum / static_cast<double>(hidden.size())
-                : config_.head.pooler == PoolerKind::kMax   ? largest
-                                                            : std::log(exponentials);
+    const PoolerKind kind = config_.head.pooler;
+    pooled[i] = kind == PoolerKind::kMax         ? largest
+                : kind == PoolerKind::kLogSumExp ? std::log(exponentials)
+                                                 : sum / static_cast<double>(hidden.size());
   }
   const auto affine = [&](const std::string& name, const Vector& x) {
     Vector y = Multiply(name + ".weight", x);

@@ -40,7 +40,7 @@ class PlainModel {
 
   // One sequence. `mask` is 0 for padding.
   Rows Hidden(const std::vector<int32_t>& ids, const std::vector<uint8_t>& mask) const;
-  Vector Classify(const Rows& hidden) const;
+  Vector Classify(const Rows& hidden, const std::vector<uint8_t>& mask) const;
   Rows MaskedLmLogits(const Rows& hidden) const;
 
  private:

@@ -210,7 +210,7 @@ EncoderOutput Bert::Encode(const TextInput& input, ForwardTrace* trace) {
 
 torch::Tensor Bert::Pool(const torch::Tensor& hidden) { return torch::tanh(pooler_->forward(hidden.select(1, 0))); }
 
-torch::Tensor Bert::Logits(const torch::Tensor& hidden, const torch::Tensor& positions) {
+torch::Tensor Bert::Logits(const torch::Tensor& hidden, const torch::Tensor&, const torch::Tensor& positions) {
   const auto drop = [this](const torch::Tensor& x) { return Dropout(x, config_.head.dropout, is_training()); };
   switch (config_.head.kind) {
     case HeadKind::kMaskedLm: {

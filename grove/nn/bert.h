@@ -27,7 +27,8 @@ class Bert final : public TextModel {
   ~Bert() override;
 
   EncoderOutput Encode(const TextInput& input, ForwardTrace* trace) override;
-  torch::Tensor Logits(const torch::Tensor& hidden, const torch::Tensor& positions) override;
+  torch::Tensor Logits(const torch::Tensor& hidden, const torch::Tensor& attention_mask,
+                       const torch::Tensor& positions) override;
   std::vector<std::shared_ptr<FeedForward>> FeedForwards() const override;
 
   // tanh(dense(first token)), [batch, width]. BERT only, where the pooler is there.

@@ -68,12 +68,12 @@ TEST_P(BertFixture, AgreesWithTransformersAndSurvivesSaving) {
         ExpectClose(dynamic_cast<Bert&>(*model).Pool(hidden), read("pooler_output"));
         break;
       case HeadKind::kSequenceClassification:
-        ExpectClose(model->Logits(hidden, {}), read("logits"));
+        ExpectClose(model->Logits(hidden, {}, {}), read("logits"));
         break;
       case HeadKind::kMaskedLm:
       case HeadKind::kTokenClassification: {
         const torch::Tensor positions = torch::nonzero(seen.flatten()).flatten();
-        ExpectClose(model->Logits(hidden, positions), read("logits").index({seen}));
+        ExpectClose(model->Logits(hidden, {}, positions), read("logits").index({seen}));
         break;
       }
     }

@@ -34,7 +34,7 @@ EncoderOutput MaskedLm::Encode(const TextInput& input, ForwardTrace* trace) {
   return encoder_->Forward(input.ids, input.attention_mask, trace);
 }
 
-torch::Tensor MaskedLm::Logits(const torch::Tensor& hidden, const torch::Tensor& positions) {
+torch::Tensor MaskedLm::Logits(const torch::Tensor& hidden, const torch::Tensor&, const torch::Tensor& positions) {
   return Decode(RowsAt(hidden, positions));
 }
 
@@ -51,14 +51,27 @@ SequenceClassifier::SequenceClassifier(const ModelConfig& config, const ModuleOp
 }
 
 torch::Tensor SequenceClassifier::Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask) {
-  return Logits(encoder_->Forward(ids, attention_mask).hidden, {});
+  return Logits(encoder_->Forward(ids, attention_mask).hidden, attention_mask, {});
 }
 
 EncoderOutput SequenceClassifier::Encode(const TextInput& input, ForwardTrace* trace) {
   return encoder_->Forward(input.ids, input.attention_mask, trace);
 }
 
-torch::Tensor SequenceClassifier::Logits(const torch::Tensor& hidden, const torch::Tensor&) {
+namespace {
+
+// [batch, length, width] -> [batch, width]. A sequence that is all padding counts as unmasked, as for attention.
+torch::Tensor MeanOfTokens(const torch::Tensor& hidden, const torch::Tensor& attention_mask) {
+  if (!attention_mask.defined()) return hidden.mean(1);
+  torch::Tensor tokens = attention_mask.ne(0);
+  tokens = tokens.logical_or(tokens.any(1, /*keepdim=*/true).logical_not()).unsqueeze(2).to(torch::kFloat);
+  return (hidden * tokens).sum(1) / tokens.sum(1);
+}
+
+}  // namespace
+
+torch::Tensor SequenceClassifier::Logits(const torch::Tensor& hidden, const torch::Tensor& attention_mask,
+                                         const torch::Tensor&) {
   torch::Tensor pooled;
   switch (pooler_) {
     case PoolerKind::kAverage:
@@ -72,6 +85,9 @@ torch::Tensor SequenceClassifier::Logits(const torch::Tensor& hidden, const torc
       break;
     case PoolerKind::kMax:
       pooled = hidden.amax(1);
+      break;
+    case PoolerKind::kMean:
+      pooled = MeanOfTokens(hidden, attention_mask);
       break;
   }
   if (!pooler_dense_.is_empty()) pooled = pooler_dense_->forward(pooled);
@@ -88,7 +104,8 @@ EncoderOutput TokenClassifier::Encode(const TextInput& input, ForwardTrace* trac
   return encoder_->Forward(input.ids, input.attention_mask, trace);
 }
 
-torch::Tensor TokenClassifier::Logits(const torch::Tensor& hidden, const torch::Tensor& positions) {
+torch::Tensor TokenClassifier::Logits(const torch::Tensor& hidden, const torch::Tensor&,
+                                      const torch::Tensor& positions) {
   return head_->forward(Dropout(RowsAt(hidden, positions), dropout_, is_training()));
 }
 

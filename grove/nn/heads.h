@@ -36,7 +36,8 @@ class MaskedLm final : public TextModel {
                    const torch::Tensor& labels);
 
   EncoderOutput Encode(const TextInput& input, ForwardTrace* trace) override;
-  torch::Tensor Logits(const torch::Tensor& hidden, const torch::Tensor& positions) override;
+  torch::Tensor Logits(const torch::Tensor& hidden, const torch::Tensor& attention_mask,
+                       const torch::Tensor& positions) override;
   std::vector<std::shared_ptr<FeedForward>> FeedForwards() const override { return encoder_->FeedForwards(); }
 
  private:
@@ -49,11 +50,12 @@ class MaskedLm final : public TextModel {
 class SequenceClassifier final : public TextModel {
  public:
   SequenceClassifier(const ModelConfig& config, const ModuleOptions& options);
-  // -> logits [batch, labels]. Poolers see padding as the reference's do.
+  // -> logits [batch, labels]. Poolers see padding as the reference's do; the mean, ours, does not.
   torch::Tensor Forward(const torch::Tensor& ids, const torch::Tensor& attention_mask);
 
   EncoderOutput Encode(const TextInput& input, ForwardTrace* trace) override;
-  torch::Tensor Logits(const torch::Tensor& hidden, const torch::Tensor& positions) override;
+  torch::Tensor Logits(const torch::Tensor& hidden, const torch::Tensor& attention_mask,
+                       const torch::Tensor& positions) override;
   std::vector<std::shared_ptr<FeedForward>> FeedForwards() const override { return encoder_->FeedForwards(); }
 
  private:
@@ -69,7 +71,8 @@ class TokenClassifier final : public TextModel {
   TokenClassifier(const ModelConfig& config, const ModuleOptions& options);
 
   EncoderOutput Encode(const TextInput& input, ForwardTrace* trace) override;
-  torch::Tensor Logits(const torch::Tensor& hidden, const torch::Tensor& positions) override;
+  torch::Tensor Logits(const torch::Tensor& hidden, const torch::Tensor& attention_mask,
+                       const torch::Tensor& positions) override;
   std::vector<std::shared_ptr<FeedForward>> FeedForwards() const override { return encoder_->FeedForwards(); }
 
  private:

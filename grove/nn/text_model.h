@@ -6,7 +6,7 @@
 //   GROVE_ASSIGN_OR_RETURN(const auto model, LoadTextModel(directory, ModuleOptions{}));
 //   ForwardTrace trace;
 //   const EncoderOutput out = model->Encode({.ids = ids, .attention_mask = mask}, &trace);
-//   const torch::Tensor logits = model->Logits(out.hidden, positions);
+//   const torch::Tensor logits = model->Logits(out.hidden, mask, positions);
 #pragma once
 
 #include <memory>
@@ -31,8 +31,10 @@ class TextModel : public torch::nn::Module {
 
   // The head's answers to `hidden` [batch, length, width]: masked LM [positions, vocabulary] and token classification
   // [positions, labels] for the positions named (int64 indices into the flattened [batch x length]; undefined: all);
-  // sequence classification [batch, labels] whatever the positions. Undefined if the model has no head.
-  virtual torch::Tensor Logits(const torch::Tensor& hidden, const torch::Tensor& positions) = 0;
+  // sequence classification [batch, labels] whatever the positions. `attention_mask` is that of Encode's input: the
+  // mean of a sequence's tokens leaves out padding. Undefined if the model has no head.
+  virtual torch::Tensor Logits(const torch::Tensor& hidden, const torch::Tensor& attention_mask,
+                               const torch::Tensor& positions) = 0;
 
   // Of every block; null where it has none.
   virtual std::vector<std::shared_ptr<FeedForward>> FeedForwards() const = 0;

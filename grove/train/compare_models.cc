@@ -26,7 +26,8 @@ void AddBatch(nn::TextModel& reference, nn::TextModel& model, HeadKind head, con
     sums.tokens += seen.sum().item<double>();
   }
   if (head == HeadKind::kNone) return;
-  const torch::Tensor x = reference.Logits(a, batch.positions), y = model.Logits(b, batch.positions);
+  const torch::Tensor x = reference.Logits(a, batch.attention_mask, batch.positions);
+  const torch::Tensor y = model.Logits(b, batch.attention_mask, batch.positions);
   const double rows = static_cast<double>(x.size(0));
   sums.answers += rows;
   sums.kl += KlDivergence(x, y, 1.0).item<double>() * rows;

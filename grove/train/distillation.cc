@@ -135,7 +135,7 @@ ObjectiveLoss Distillation::ComputeLoss(const Batch& masked) {
   {
     const torch::NoGradGuard no_grad;
     teacher = Run(*models_.teacher, batch);
-    if (logits) target = models_.teacher->Logits(teacher.out.hidden, batch.positions);
+    if (logits) target = models_.teacher->Logits(teacher.out.hidden, batch.attention_mask, batch.positions);
   }
   const Pass student = Run(*models_.student, batch);
   torch::Tensor per_word = torch::zeros({}, tokens.options()), per_token = student.out.regularizer;
@@ -148,7 +148,7 @@ ObjectiveLoss Distillation::ComputeLoss(const Batch& masked) {
     add(per_word, MaskedLmLoss(*models_.student, student.out.hidden, batch), options_.masked_lm);
   }
   if (logits) {
-    const torch::Tensor answer = models_.student->Logits(student.out.hidden, batch.positions);
+    const torch::Tensor answer = models_.student->Logits(student.out.hidden, batch.attention_mask, batch.positions);
     const double square = options_.temperature * options_.temperature;
     add(per_word, KlDivergence(target, answer, options_.temperature), options_.logits * square);
   }
@@ -167,8 +167,8 @@ torch::Tensor Distillation::ValidationLoss(const Batch& masked) {
   if (head == HeadKind::kMaskedLm) return MaskedLmLoss(*models_.student, student.out.hidden, batch);
   teacher.out = models_.teacher->Encode(InputOf(batch), &teacher.trace);
   if (head == HeadKind::kNone) return HiddenLoss(student, teacher, TokenWeights(batch));
-  return KlDivergence(models_.teacher->Logits(teacher.out.hidden, batch.positions),
-                      models_.student->Logits(student.out.hidden, batch.positions), 1.0);
+  return KlDivergence(models_.teacher->Logits(teacher.out.hidden, batch.attention_mask, batch.positions),
+                      models_.student->Logits(student.out.hidden, batch.attention_mask, batch.positions), 1.0);
 }
 
 }  // namespace grove::train

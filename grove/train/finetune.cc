@@ -127,7 +127,16 @@ Result<FinetuneParts> Session::Prepare() {
   const LabelSet& labels = parts.train.labels;
   GROVE_ASSIGN_OR_RETURN(parts.compute, ChooseCompute(options_.device, context_.threads, options_.bf16));
   parts.metrics = files_.glue != nullptr ? MetricsOf(*files_.glue) : MetricsOf(labels);
-  parts.config = TaskConfig(parts.pretrained.config, labels, options_.dropout, options_.pooler_width);
+  const bool crammed = parts.pretrained.config.crammed();
+  const bool mean = options_.pooler == "mean" || (options_.pooler == "auto" && crammed);
+  if (mean && !crammed) {
+    return Error(ErrorCode::kInvalidArgument,
+                 "--pooler mean is for crammedBERT models; BERT and DistilBERT have a pooler of the first token");
+  }
+  parts.config = TaskConfig(parts.pretrained.config, labels,
+                            {.pooler = mean ? PoolerKind::kMean : PoolerKind::kFirstToken,
+                             .pooler_width = options_.pooler_width,
+                             .dropout = options_.dropout});
   return parts;
 }
 

@@ -28,6 +28,7 @@ struct FinetuneOptions {
   int64_t epochs = 5, batch = 16, length = 128;
   double learning_rate = 4e-5, warmup = 0.1, beta1 = 0.9, beta2 = 0.98, epsilon = 1e-6, weight_decay = 0, clip = 0;
   double dropout = 0.1;
+  std::string pooler = "auto";
   int64_t pooler_width = 1024;
   double balance = 0, hardening = 0;
 

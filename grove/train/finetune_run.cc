@@ -137,7 +137,7 @@ torch::Tensor Run::Share(nn::TextModel& model, std::span<const size_t> examples,
   {
     const nn::AutocastScope autocast(parts_.compute.bf16);
     const nn::EncoderOutput encoded = model.Encode(batch.input, nullptr);
-    mean = TaskLossSum(model.Logits(encoded.hidden, batch.positions), batch) / units;
+    mean = TaskLossSum(model.Logits(encoded.hidden, batch.input.attention_mask, batch.positions), batch) / units;
     loss = mean;
     if (encoded.regularizer.defined()) {
       loss = loss + encoded.regularizer * (static_cast<double>(parts_.train.Units(examples)) / units);

@@ -11,7 +11,7 @@ nn::TextInput InputOf(const Batch& batch) {
 }
 
 torch::Tensor MaskedLmLoss(nn::TextModel& model, const torch::Tensor& hidden, const Batch& batch) {
-  const torch::Tensor logits = model.Logits(hidden, batch.positions);
+  const torch::Tensor logits = model.Logits(hidden, batch.attention_mask, batch.positions);
   // The mean as a sum: over no words it is 0 and not 0 / 0.
   const torch::Tensor sum =
       torch::cross_entropy_loss(logits.to(torch::kFloat), batch.labels, /*weight=*/{}, at::Reduction::Sum);

@@ -57,16 +57,16 @@ double ScoreOne(Metric metric, const TaskData& data, const torch::Tensor& logits
 
 }  // namespace
 
-ModelConfig TaskConfig(const ModelConfig& pretrained, const LabelSet& labels, double dropout, int64_t pooler_width) {
+ModelConfig TaskConfig(const ModelConfig& pretrained, const LabelSet& labels, const TaskHead& head) {
   ModelConfig config = pretrained;
-  config.hidden_dropout = config.attention_dropout = dropout;
+  config.hidden_dropout = config.attention_dropout = head.dropout;
   const bool tokens = labels.kind == TaskKind::kTokens;
   config.head = {.kind = tokens ? HeadKind::kTokenClassification : HeadKind::kSequenceClassification,
                  .labels = std::max<int64_t>(static_cast<int64_t>(labels.names.size()), 1),
-                 .pooler = PoolerKind::kFirstToken,
+                 .pooler = tokens ? PoolerKind::kFirstToken : head.pooler,
                  .pooler_dense = !tokens,
-                 .pooler_width = tokens || !config.crammed() ? config.width : pooler_width,
-                 .dropout = dropout,
+                 .pooler_width = tokens || !config.crammed() ? config.width : head.pooler_width,
+                 .dropout = head.dropout,
                  .regression = labels.kind == TaskKind::kRegression,
                  .label_names = labels.names};
   return config;
@@ -112,7 +112,7 @@ torch::Tensor Answer(nn::TextModel& model, const TaskData& data, int64_t pad_id,
     const nn::AutocastScope autocast(compute.bf16);
     const TaskBatch batch = MakeTaskBatch(data, batches[i], pad_id).To(compute.device);
     const nn::EncoderOutput encoded = model.Encode(batch.input, nullptr);
-    answers[i] = model.Logits(encoded.hidden, batch.positions).to(torch::kFloat);
+    answers[i] = model.Logits(encoded.hidden, batch.input.attention_mask, batch.positions).to(torch::kFloat);
   };
   const auto run_all = [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {

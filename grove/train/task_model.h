@@ -19,9 +19,15 @@
 
 namespace grove::train {
 
-// The pretrained model's configuration with a head for `labels`: the first token through a tanh layer (of
-// `pooler_width`; BERT's is as wide as the encoder), or a label for every token.
-ModelConfig TaskConfig(const ModelConfig& pretrained, const LabelSet& labels, double dropout, int64_t pooler_width);
+// What is new in a model of a task.
+struct TaskHead {
+  PoolerKind pooler = PoolerKind::kFirstToken;  // of a BERT no other
+  int64_t pooler_width = 1024;                  // of the tanh layer; a BERT's is as wide as the encoder
+  double dropout = 0.1;
+};
+
+// The pretrained model's configuration with a head for `labels`: pooler and tanh layer, or a label for every token.
+ModelConfig TaskConfig(const ModelConfig& pretrained, const LabelSet& labels, const TaskHead& head);
 
 // The set that a fine-tuned model's configuration describes.
 LabelSet LabelsOfModel(const ModelConfig& config);

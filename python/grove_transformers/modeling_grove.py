@@ -115,21 +115,25 @@ class ScriptableLMForPreTraining(HeadModel):
 
 
 class Pooler(nn.Module):
-    """[batch, length, width] -> [batch, pooled]. As in the reference, pooling runs over padding too, and tanh follows
-    whether there is a dense layer or not."""
+    """[batch, length, width] -> [batch, pooled]. As in the reference, pooling runs over padding too ("mean", which is
+    ours, leaves it out), and tanh follows whether there is a dense layer or not."""
 
     def __init__(self, config: GroveConfig) -> None:
         super().__init__()
         head = config.arch["classification_head"]
         self.kind = head["pooler"]
-        if self.kind not in ("avg", "max", "lse", "zero_index"):
+        if self.kind not in ("avg", "max", "mean", "lse", "zero_index"):
             raise ValueError(f'config.json: "arch.classification_head.pooler" is {self.kind!r}, which is not '
-                             "supported; supported: avg, max, lse, zero_index")
+                             "supported; supported: avg, max, mean, lse, zero_index")
         self.dense = nn.Linear(config.hidden_size, head["head_dim"]) if head["include_ff_layer"] else None
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        if self.kind == "avg":
+    def forward(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
+        if self.kind == "avg" or (self.kind == "mean" and attention_mask is None):
             pooled = hidden.mean(dim=1)
+        elif self.kind == "mean":
+            tokens = attention_mask.ne(0)
+            tokens = (tokens | ~tokens.any(dim=1, keepdim=True)).unsqueeze(2).to(hidden.dtype)
+            pooled = (hidden * tokens).sum(dim=1) / tokens.sum(dim=1)
         elif self.kind == "max":
             pooled = hidden.amax(dim=1)
         elif self.kind == "lse":
@@ -159,7 +163,7 @@ class ScriptableLMForSequenceClassification(HeadModel):
     ) -> SequenceClassifierOutput | tuple:
         """labels: classes [batch], or values of a regression (one label, or problem_type "regression")."""
         out = self.encoder(input_ids, attention_mask, output_hidden_states=output_hidden_states)
-        logits = self.head(self.dropout(self.pooler(out.last_hidden_state)))
+        logits = self.head(self.dropout(self.pooler(out.last_hidden_state, attention_mask)))
         loss = self.loss(logits, labels.to(logits.device)) if labels is not None else None
         output = SequenceClassifierOutput(loss=loss, logits=logits, hidden_states=out.hidden_states)
         return output if return_dict is not False else output.to_tuple()
