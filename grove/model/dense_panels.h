@@ -57,17 +57,18 @@ void ToBf16Rows(const float* x, size_t x_stride, size_t rows, size_t in, Bf16* t
 void RunBf16Panels(const DensePanels& task);
 
 // int8: weights are rounded to 127 steps of their column's largest (quant/round_weights.h), a row to 127 steps of its
-// own. Products are exact sums of integers and the same on every machine; AVX512-VNNI adds four at a time, AVX2 two.
+// own. Products are exact sums of integers and the same on every machine; AVX512-VNNI and AVX2 have tiles of their own.
 // Panels [in / 4, 32, 4].
 struct Int8Panels {
   AlignedArray<int8_t> weights;
   AlignedArray<float> scales;       // [panels, 32]
-  AlignedArray<int32_t> offsets;    // [panels, 32]: rows are stored as x + 128, whose share this takes away
+  AlignedArray<int32_t> offsets;    // [panels, 32]: what tiles that take x + 128 for x have too much
   const Int8Tile* tiles = nullptr;  // by rows: the best that the machine had when they were packed
 };
 Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in, size_t out);
 inline size_t Int8RowStride(size_t in) { return RoundUpTo(64, in) + 64; }
-void ToInt8Rows(const float* x, size_t x_stride, size_t rows, size_t in, uint8_t* to, float* scales);
+void ToInt8Rows(const Int8Panels& panels, const float* x, size_t x_stride, size_t rows, size_t in, uint8_t* to,
+                float* scales);
 void RunInt8Panels(const DensePanels& task);
 
 }  // namespace grove

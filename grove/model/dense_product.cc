@@ -139,7 +139,8 @@ std::byte* ThreadBytes(size_t size) {
 }
 
 // Converted into the calling thread's memory: the next call of this thread overwrites it.
-Rows ConvertRows(const DenseShape& shape, const float* x, size_t x_stride, size_t rows, ThreadPool& pool) {
+Rows ConvertRows(const DenseShape& shape, const Int8Panels& int8, const float* x, size_t x_stride, size_t rows,
+                 ThreadPool& pool) {
   constexpr size_t kGrain = 16;
   const Precision precision = shape.precision;
   const size_t in = shape.in;
@@ -162,7 +163,7 @@ Rows ConvertRows(const DenseShape& shape, const float* x, size_t x_stride, size_
   auto* to = reinterpret_cast<uint8_t*>(bytes);
   auto* scales = reinterpret_cast<float*>(bytes + rows * stride);
   pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
-    ToInt8Rows(x + begin * x_stride, x_stride, end - begin, in, to + begin * stride, scales + begin);
+    ToInt8Rows(int8, x + begin * x_stride, x_stride, end - begin, in, to + begin * stride, scales + begin);
   });
   return {to, stride, 1, scales};
 }
@@ -245,7 +246,7 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
   const size_t panels = Panels(shape.out);
   if (panels == 0 || rows == 0) return;
   const size_t row_block = RowBlock(rows), blocks = (rows + row_block - 1) / row_block;
-  const Rows converted = ConvertRows(shape, x, x_stride, rows, pool);
+  const Rows converted = ConvertRows(shape, state.int8, x, x_stride, rows, pool);
   const bool int8 = shape.precision == Precision::kInt8;
   // Enough tasks for all threads to end at about the same time, few enough for a block of rows to serve many panels.
   const size_t wanted = pool.threads() == 1 ? 1 : 4 * pool.threads();

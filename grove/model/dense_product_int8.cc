@@ -5,8 +5,8 @@
 //
 //   y = (sum of (q + 128) w - 128 sum of w) s_row s_column + bias,   q = round(x / s_row), w = round(weight / s_column)
 //
-// The multiplication of AVX512-VNNI takes unsigned times signed bytes, hence the 128. AVX2's own adds two such products
-// in 16 bits, which overflow: there both are widened to 16 bits and pairs are added in 32.
+// The multiplication of AVX512-VNNI takes unsigned times signed bytes, hence the 128. With AVX2 (quant/int8_avx2-inl.h)
+// rows are signed, and nothing is to be taken off.
 #include <algorithm>
 #include <cstring>
 
@@ -84,63 +84,25 @@ void VnniTile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t ste
 
 #pragma GCC push_options
 #pragma GCC target("avx2")
+}  // namespace
+}  // namespace grove
+#include "grove/quant/int8_avx2-inl.h"
+namespace grove {
+namespace {
 
-constexpr size_t kWideSteps = 128;  // of rows that are widened together: 12 KiB of 12 rows
-constexpr size_t kWide = kGroup * kWideSteps;
+constexpr size_t kAvx2Steps = 128;  // of a panel that stay in the first-level cache for all rows of a tile: 16 KiB
 
-// kRows rows x 8 columns, which have 16 registers: 8 of sums, each column's as two that are added at the end.
-template <size_t kRows>
-void Avx2Columns(const int16_t* x, const int8_t* weights, size_t steps, bool first, int32_t* sums) {
-  __m256i tile[kRows][2];
-#pragma GCC unroll 4
-  for (size_t r = 0; r < kRows; ++r) tile[r][0] = tile[r][1] = _mm256_setzero_si256();
-  for (size_t k = 0; k < steps; ++k, weights += kGroup * kPanelColumns) {
-    const auto* bytes = reinterpret_cast<const __m128i*>(weights);
-    const __m256i w0 = _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes)),
-                  w1 = _mm256_cvtepi8_epi16(_mm_loadu_si128(bytes + 1));
-#pragma GCC unroll 4
-    for (size_t r = 0; r < kRows; ++r) {
-      int64_t four;
-      std::memcpy(&four, x + r * kWide + kGroup * k, sizeof(four));
-      const __m256i value = _mm256_set1_epi64x(four);
-      tile[r][0] = _mm256_add_epi32(tile[r][0], _mm256_madd_epi16(value, w0));
-      tile[r][1] = _mm256_add_epi32(tile[r][1], _mm256_madd_epi16(value, w1));
-    }
-  }
-#pragma GCC unroll 4
-  for (size_t r = 0; r < kRows; ++r) {
-    auto* to = reinterpret_cast<__m256i*>(sums + r * kPanelColumns);
-    // Columns 0 1 4 5 2 3 6 7 to their order.
-    __m256i sum = _mm256_permute4x64_epi64(_mm256_hadd_epi32(tile[r][0], tile[r][1]), 0xD8);
-    if (!first) sum = _mm256_add_epi32(sum, _mm256_loadu_si256(to));
-    _mm256_storeu_si256(to, sum);
-  }
-}
-
-// Rows kFirst ... kRows - 1, four at a time.
-template <size_t kRows, size_t kFirst>
-void Avx2Rows(const int16_t* x, const int8_t* weights, size_t steps, bool first, int32_t* sums) {
-  constexpr size_t kCount = std::min<size_t>(4, kRows - kFirst);
-  Avx2Columns<kCount>(x + kFirst * kWide, weights, steps, first, sums + kFirst * kPanelColumns);
-  if constexpr (kFirst + kCount < kRows) Avx2Rows<kRows, kFirst + kCount>(x, weights, steps, first, sums);
-}
-
+// Rows are signed bytes.
 template <size_t kRows>
 void Avx2Tile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, int32_t* sums) {
-  alignas(32) int16_t wide[kRows * kWide];
   if (steps == 0) std::fill(sums, sums + kRows * kPanelColumns, 0);
-  for (size_t begin = 0; begin < steps; begin += kWideSteps) {
-    const size_t count = std::min(kWideSteps, steps - begin);
-    for (size_t r = 0; r < kRows; ++r) {
-      const uint8_t* from = x + r * x_stride + kGroup * begin;  // rows are padded
-      for (size_t i = 0; i < kGroup * count; i += 16) {
-        const __m256i values = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + i)));
-        _mm256_store_si256(reinterpret_cast<__m256i*>(wide + r * kWide + i), values);
-      }
-    }
-    const int8_t* weights = panel + begin * kGroup * kPanelColumns;
-    for (size_t column = 0; column < kPanelColumns; column += 8) {
-      Avx2Rows<kRows, 0>(wide, weights + kGroup * column, count, begin == 0, sums + column);
+  for (size_t begin = 0; begin < steps; begin += kAvx2Steps) {
+    const uint8_t* rows[kRows];
+    for (size_t r = 0; r < kRows; ++r) rows[r] = x + r * x_stride + kGroup * begin;
+    for (size_t column = 0; column < kPanelColumns; column += 16) {
+      const Int8Weights block{panel + kGroup * (begin * kPanelColumns + column), kGroup * kPanelColumns,
+                              std::min(kAvx2Steps, steps - begin)};
+      Int8BlockColumns(rows, kRows, block, begin != 0, sums + column, kPanelColumns);
     }
   }
 }
@@ -150,6 +112,9 @@ void Avx2Tile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t ste
 constexpr Tile kVnniTiles[kMaxTileRows + 1] = GROVE_TILES(VnniTile);
 constexpr Tile kAvx2Tiles[kMaxTileRows + 1] = GROVE_TILES(Avx2Tile);
 
+// What is added to rows for them.
+int32_t ShiftOf(const Tile* tiles) { return tiles == kAvx2Tiles ? 0 : 128; }
+
 const Tile* BestTiles() {
   const bool avx3 = ActiveTarget().starts_with("AVX3");
   const bool vnni = __builtin_cpu_supports("avx512vnni") != 0 && __builtin_cpu_supports("avx512bw") != 0;
@@ -158,6 +123,8 @@ const Tile* BestTiles() {
 }
 
 #else
+
+int32_t ShiftOf(const Tile*) { return 128; }
 
 const Tile* BestTiles() { return kPortableTiles; }
 
@@ -182,6 +149,7 @@ Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in,
   const size_t columns = RoundUpTo(kPanelColumns, out), steps = RoundUpTo(kGroup, in);
   Int8Panels packed{AlignedArray<int8_t>(columns * steps), AlignedArray<float>(columns), AlignedArray<int32_t>(columns),
                     BestTiles()};
+  const int32_t shift = ShiftOf(packed.tiles);
   std::copy_n(scales, out, packed.scales.data());
   for (size_t o = 0; o < out; ++o) {
     const int8_t* row = weights + o * in;
@@ -191,14 +159,17 @@ Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in,
     std::copy_n(row + i, in - i, to);
     int32_t sum = 0;
     for (i = 0; i < in; ++i) sum += row[i];
-    packed.offsets[o] = -128 * sum;
+    packed.offsets[o] = -shift * sum;
   }
   return packed;
 }
 
-void ToInt8Rows(const float* x, size_t x_stride, size_t rows, size_t in, uint8_t* to, float* scales) {
-  for (size_t r = 0; r < rows; ++r) {
-    RoundToBytes(x + r * x_stride, in, scales[r], to + r * Int8RowStride(in));
+void ToInt8Rows(const Int8Panels& panels, const float* x, size_t x_stride, size_t rows, size_t in, uint8_t* to,
+                float* scales) {
+  const bool is_signed = ShiftOf(panels.tiles) == 0;
+  for (size_t r = 0; r < rows; ++r, to += Int8RowStride(in)) {
+    RoundToBytes(x + r * x_stride, in, scales[r], to);
+    for (size_t i = 0; is_signed && i < in; ++i) to[i] ^= 0x80;
   }
 }
 

@@ -131,7 +131,8 @@ void RoundToBytesSimd(const float* HWY_RESTRICT x, size_t size, float& scale, ui
   const hn::RebindToSigned<FloatTag> di;
   const hn::Rebind<uint8_t, FloatTag> du;
   constexpr float kSteps = 127.0f;
-  const float largest = LargestMagnitude(x, size), inverse = largest > 0 ? kSteps / largest : 0.0f;
+  // Below, kSteps / largest is infinite: such a row is nothing but noise of denormal numbers.
+  const float largest = LargestMagnitude(x, size), inverse = largest > 1e-36f ? kSteps / largest : 0.0f;
   scale = largest / kSteps;
   size_t i = 0;
   for (; i + hn::Lanes(d) <= size; i += hn::Lanes(d)) {

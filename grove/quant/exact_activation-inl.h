@@ -83,10 +83,10 @@ inline void RoundLoop(const float* x, size_t count, uint16_t* rounded) {
   for (size_t i = 0; i < count; ++i) rounded[i] = ToBf16(x[i]).bits;
 }
 
-inline void ScaleLoop(const int32_t* sums, const int32_t* offsets, float row_scale, const float* scales,
-                      const float* bias, size_t count, float* out) {
+inline void ScaleLoop(const int32_t* sums, const SumScales& scales, size_t count, float* out) {
+  const auto [shift, row, column_sums, columns, bias] = scales;
   for (size_t i = 0; i < count; ++i) {
-    out[i] = static_cast<float>(sums[i] - offsets[i]) * (row_scale * scales[i]) + bias[i];
+    out[i] = static_cast<float>(sums[i] - shift * column_sums[i]) * (row * columns[i]) + bias[i];
   }
 }
 

@@ -25,9 +25,8 @@ float QuantizeRow(const float* x, size_t count, int8_t* q) { return HWY_DYNAMIC_
 
 void RoundRow(const float* x, size_t count, uint16_t* rounded) { HWY_DYNAMIC_DISPATCH(RoundLoop)(x, count, rounded); }
 
-void ScaleSums(const int32_t* sums, const int32_t* offsets, float row_scale, const float* scales, const float* bias,
-               size_t count, float* out) {
-  HWY_DYNAMIC_DISPATCH(ScaleLoop)(sums, offsets, row_scale, scales, bias, count, out);
+void ScaleSums(const int32_t* sums, const SumScales& scales, size_t count, float* out) {
+  HWY_DYNAMIC_DISPATCH(ScaleLoop)(sums, scales, count, out);
 }
 
 void AddScaledRow(float scale, const float* x, size_t count, float* y) {

@@ -21,9 +21,16 @@ float QuantizeRow(const float* x, size_t count, int8_t* q);
 // To bfloat16, to nearest, ties to even, as ToBf16() of base/bf16.h.
 void RoundRow(const float* x, size_t count, uint16_t* rounded);
 
-// out[i] = (sums[i] - offsets[i]) * (row_scale * scales[i]) + bias[i]
-void ScaleSums(const int32_t* sums, const int32_t* offsets, float row_scale, const float* scales, const float* bias,
-               size_t count, float* out);
+// What the integer sums of a row are worth.
+struct SumScales {
+  int32_t shift;               // of the row's values: so many times `column_sums` too much has been added
+  float row;                   // the row's scale
+  const int32_t* column_sums;  // of the weights
+  const float* columns;        // their scales
+  const float* bias;
+};
+// out[i] = (sums[i] - shift * column_sums[i]) * (row * columns[i]) + bias[i]; the arrays may be the same.
+void ScaleSums(const int32_t* sums, const SumScales& scales, size_t count, float* out);
 
 // y[i] += scale * x[i], and y[i] += x[i]
 void AddScaledRow(float scale, const float* x, size_t count, float* y);

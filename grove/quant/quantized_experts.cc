@@ -37,7 +37,9 @@ class EncodedRows {
       return;
     }
     scales_[r] = QuantizeRow(x, count, reinterpret_cast<int8_t*>(row));
-    for (size_t i = 0; i < count; ++i) row[i] ^= std::byte{0x80};
+    if (RowKernelsFor().int8_shift != 0) {
+      for (size_t i = 0; i < count; ++i) row[i] ^= std::byte{0x80};
+    }
     std::fill(row + count, row + stride_, std::byte{0});
   }
 
@@ -82,8 +84,8 @@ class ExpertRun {
       float* values = sums + r * out;
       if (experts_.precision() == Quantization::kInt8) {
         scratch_.row.resize(std::max(scratch_.row.size(), out));
-        ScaleSums(reinterpret_cast<const int32_t*>(values), experts_.w2().offsets(e), scratch_.hidden.scale(r),
-                  experts_.w2().scales(e), experts_.b2(e), out, scratch_.row.data());
+        ScaleSums(reinterpret_cast<const int32_t*>(values),
+                  Scales(experts_.w2(), e, scratch_.hidden.scale(r), experts_.b2(e)), out, scratch_.row.data());
         AddScaledRow(gate, scratch_.row.data(), out, target);
       } else {
         AddRow(experts_.b2(e), out, values);
@@ -93,6 +95,10 @@ class ExpertRun {
   }
 
  private:
+  SumScales Scales(const QuantizedMatrices& matrices, size_t e, float row, const float* bias) const {
+    return {kernels_.int8_shift, row, matrices.sums(e), matrices.scales(e), bias};
+  }
+
   void Product(const QuantizedMatrices& matrices, size_t e, const std::vector<const std::byte*>& rows, float* sums) {
     if (experts_.precision() == Quantization::kInt8) {
       kernels_.int8_block(reinterpret_cast<const uint8_t* const*>(rows.data()), rows.size(), matrices.groups(),
@@ -113,8 +119,9 @@ class ExpertRun {
     for (size_t r = 0; r < rows; ++r) {
       float* values = sums + r * columns;
       if (experts_.precision() == Quantization::kInt8) {
-        ScaleSums(reinterpret_cast<const int32_t*>(values), experts_.w1().offsets(e),
-                  scratch_.x.scale(positions[r] / per_token), experts_.w1().scales(e), experts_.b1(e), columns, values);
+        const float scale = scratch_.x.scale(positions[r] / per_token);
+        ScaleSums(reinterpret_cast<const int32_t*>(values), Scales(experts_.w1(), e, scale, experts_.b1(e)), columns,
+                  values);
       } else {
         AddRow(experts_.b1(e), columns, values);
       }
@@ -155,7 +162,7 @@ QuantizedMatrices::QuantizedMatrices(const WeightsView& values, size_t count, si
   values_ = AlignedArray<std::byte>(count * groups_ * columns_ * 4);
   if (int8) {
     scales_ = AlignedArray<float>(count * columns_);
-    offsets_ = AlignedArray<int32_t>(count * columns_);
+    sums_ = AlignedArray<int32_t>(count * columns_);
   }
   Weights memory;
   const WeightsView rounded =
@@ -168,7 +175,7 @@ QuantizedMatrices::QuantizedMatrices(const WeightsView& values, size_t count, si
       continue;
     }
     std::copy_n(rounded.scales + e * columns, columns, scales_.data() + e * columns_);
-    PackInt8(rounded.int8 + from, depth, columns, reinterpret_cast<int8_t*>(to), offsets_.data() + e * columns_);
+    PackInt8(rounded.int8 + from, depth, columns, reinterpret_cast<int8_t*>(to), sums_.data() + e * columns_);
   }
 }
 
@@ -178,11 +185,11 @@ void QuantizedMatrices::PackBf16(const Bf16* from, size_t depth, size_t columns,
   }
 }
 
-void QuantizedMatrices::PackInt8(const int8_t* from, size_t depth, size_t columns, int8_t* to, int32_t* offsets) const {
+void QuantizedMatrices::PackInt8(const int8_t* from, size_t depth, size_t columns, int8_t* to, int32_t* sums) const {
   for (size_t k = 0; k < depth; ++k, from += columns) {
     for (size_t n = 0; n < columns; ++n) {
       to[(k / 4 * columns_ + n) * 4 + k % 4] = from[n];
-      offsets[n] += 128 * from[n];
+      sums[n] += from[n];
     }
   }
 }

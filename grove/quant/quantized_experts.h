@@ -33,18 +33,18 @@ class QuantizedMatrices {
   size_t groups() const { return groups_; }
   size_t columns() const { return columns_; }  // padded
   const std::byte* matrix(size_t e) const { return values_.data() + e * groups_ * columns_ * 4; }
-  const float* scales(size_t e) const { return scales_.data() + e * columns_; }      // int8 only
-  const int32_t* offsets(size_t e) const { return offsets_.data() + e * columns_; }  // 128 times each column's sum
-  size_t bytes() const { return values_.size() + 4 * (scales_.size() + offsets_.size()); }
+  const float* scales(size_t e) const { return scales_.data() + e * columns_; }  // int8 only
+  const int32_t* sums(size_t e) const { return sums_.data() + e * columns_; }    // of each column
+  size_t bytes() const { return values_.size() + 4 * (scales_.size() + sums_.size()); }
 
  private:
   void PackBf16(const Bf16* from, size_t depth, size_t columns, uint16_t* to) const;
-  void PackInt8(const int8_t* from, size_t depth, size_t columns, int8_t* to, int32_t* offsets) const;
+  void PackInt8(const int8_t* from, size_t depth, size_t columns, int8_t* to, int32_t* sums) const;
 
   size_t groups_, columns_;
   AlignedArray<std::byte> values_;
   AlignedArray<float> scales_;
-  AlignedArray<int32_t> offsets_;
+  AlignedArray<int32_t> sums_;
 };
 
 // Views in the checkpoint's layout, as ExpertsWeights; matrices of the precision that is asked for, or fp32.

@@ -127,9 +127,10 @@ class Int8Arithmetic : public TreeArithmetic {
     kernels_.int8_dots(reinterpret_cast<const int8_t*>(tree_.in(node)), tree_.row(), values.data(), ahead, count,
                        dots.data());
     const QuantizedNeuronTree::Scales& scales = tree_.scales(node);
+    const int32_t offset = kernels_.int8_shift * scales.sum;
     for (size_t i = 0; i < count; ++i) {
       const float token_scale = *static_cast<const float*>(x[i]);
-      logits[i] = static_cast<float>(dots[i] - scales.offset) * (token_scale * scales.in) + tree_.bias(node);
+      logits[i] = static_cast<float>(dots[i] - offset) * (token_scale * scales.in) + tree_.bias(node);
     }
   }
 
@@ -215,7 +216,9 @@ struct EncodedTokens {
   static void EncodeInt8(const float* x, size_t width, size_t padded, std::byte* row) {
     auto* values = reinterpret_cast<uint8_t*>(row + kScaleBytes);
     *reinterpret_cast<float*>(row) = QuantizeRow(x, width, reinterpret_cast<int8_t*>(values));
-    for (size_t i = 0; i < width; ++i) values[i] ^= 0x80;
+    if (RowKernelsFor().int8_shift != 0) {
+      for (size_t i = 0; i < width; ++i) values[i] ^= 0x80;
+    }
     std::fill_n(values + width, padded - width, uint8_t{0});  // their weights are 0
   }
 };
@@ -255,7 +258,7 @@ void QuantizedNeuronTree::PackIn(const WeightsView& in) {
     scales_[n].in = in.scales[n];
     int32_t sum = 0;
     for (size_t i = 0; i < width; ++i) sum += in.int8[n * width + i];
-    scales_[n].offset = 128 * sum;
+    scales_[n].sum = sum;
   }
 }
 

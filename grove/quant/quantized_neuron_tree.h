@@ -38,7 +38,7 @@ class QuantizedNeuronTree {
  public:
   struct Scales {  // int8 only, of a node's rows
     float in = 0, out = 0, out_left = 0;
-    int32_t offset = 0;  // 128 times the sum of `in`: activations are multiplied as value + 128
+    int32_t sum = 0;  // of `in`: activations are multiplied as value + int8_shift (row_kernels.h)
   };
 
   QuantizedNeuronTree(const NeuronTreeShape& shape, const QuantizedTreeWeights& weights, Quantization precision);

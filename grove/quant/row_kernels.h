@@ -4,9 +4,10 @@
 // The products of the low precisions, on raw rows: what differs between instruction sets, and nothing else.
 // RowKernelsFor() gives the best that the machine has and that `--target` allows.
 //
-// Rows on the way in: bf16 or int8 values in order, zero-padded to kRowElements. Activations of int8 are kept as u8,
-// value + 128 (what VNNI multiplies with signed weights), so that a dot product is 128 times the sum of the weights too
-// large: the caller takes that off.
+// Rows on the way in: bf16 or int8 values in order, zero-padded to kRowElements. Activations of int8 are kept as bytes
+// value + int8_shift. VNNI multiplies unsigned bytes with signed weights: its shift is 128, and a dot product is 128
+// times the sum of the weights too large, which the caller takes off. With AVX2 the shift is 0: they are signed bytes,
+// -127 ... 127.
 //
 // Rows on the way out are summed column by column over the levels of a path, in pairs (bf16) or quads (int8) of levels.
 // Their values are kept in the order that makes an interleave within 128-bit lanes give columns in order, see
@@ -36,7 +37,8 @@ using Into = TreeArithmetic::Into;
 using Columns = TreeArithmetic::Columns;
 
 struct RowKernels {
-  std::string name;  // "AVX512-BF16 and VNNI"
+  std::string name;          // "AVX512-BF16 and VNNI"
+  int32_t int8_shift = 128;  // 128 or 0
 
   // logits[i] = bias + w . x[i]; `ahead` may be null: what to ask for meanwhile.
   void (*bf16_logits)(const uint16_t* w, float bias, size_t row, const uint16_t* const* x, const void* const* ahead,
@@ -63,8 +65,10 @@ struct RowKernels {
 
 const RowKernels& RowKernelsFor();
 
-// Of rows_portable.cc: for the active target. Of rows_avx512.cc: null where it was not compiled in.
+// Of rows_portable.cc: for the active target. The others: null where they were not compiled in or the machine lacks
+// them.
 const RowKernels& PortableRowKernels();
+const RowKernels* Avx2RowKernels();
 const RowKernels* Avx512RowKernels();
 
 }  // namespace grove

@@ -301,8 +301,15 @@ void Int8Block(const uint8_t* const* a, size_t rows, size_t groups, const int8_t
 namespace grove {
 
 const RowKernels* Avx512RowKernels() {
-  static const RowKernels kernels{
-      "AVX512-BF16 and VNNI", Bf16Logits, Bf16LogitsOfThree, Bf16Outputs, Int8Dots, Int8Outputs, Bf16Block, Int8Block};
+  static const RowKernels kernels{"AVX512-BF16 and VNNI",
+                                  128,
+                                  Bf16Logits,
+                                  Bf16LogitsOfThree,
+                                  Bf16Outputs,
+                                  Int8Dots,
+                                  Int8Outputs,
+                                  Bf16Block,
+                                  Int8Block};
   const bool present = __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") &&
                        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                        __builtin_cpu_supports("avx512dq");

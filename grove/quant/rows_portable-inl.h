@@ -23,6 +23,7 @@ namespace HWY_NAMESPACE {
 
 // Of the instruction set that is active: asking it costs nothing, asking the processor much.
 inline bool HasAvx512() { return HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL; }
+inline bool HasAvx2() { return HWY_TARGET == HWY_AVX2 || HasAvx512(); }
 
 HWY_INLINE float Bf16Value(uint32_t bits) { return std::bit_cast<float>(bits << 16); }
 

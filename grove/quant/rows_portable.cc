@@ -9,6 +9,7 @@
 #if HWY_ONCE
 namespace grove {
 namespace {
+HWY_EXPORT(HasAvx2);
 HWY_EXPORT(HasAvx512);
 HWY_EXPORT(PortableBf16Block);
 HWY_EXPORT(PortableBf16Logits);
@@ -22,6 +23,7 @@ HWY_EXPORT(PortableInt8Outputs);
 const RowKernels& PortableRowKernels() {
   static const RowKernels kernels{
       "portable",
+      128,
       [](auto... arguments) {
         HWY_DYNAMIC_DISPATCH(PortableBf16Logits)
         (arguments...);
@@ -55,8 +57,10 @@ const RowKernels& PortableRowKernels() {
 }
 
 const RowKernels& RowKernelsFor() {
-  static const RowKernels* const native = Avx512RowKernels();
-  return native && HWY_DYNAMIC_DISPATCH(HasAvx512)() ? *native : PortableRowKernels();
+  static const RowKernels* const avx512 = Avx512RowKernels();
+  static const RowKernels* const avx2 = Avx2RowKernels();
+  if (avx512 && HWY_DYNAMIC_DISPATCH(HasAvx512)()) return *avx512;
+  return avx2 && HWY_DYNAMIC_DISPATCH(HasAvx2)() ? *avx2 : PortableRowKernels();
 }
 
 }  // namespace grove
