@@ -128,7 +128,7 @@ HWY_INLINE void Scores(const HeadKeys& head, const float* x, size_t first, size_
   for (size_t key = 0; key < padded; key += TileColumns()) {
     FloatVec sums[kRows][kTileVectors];
     ZeroTile(sums);
-    AddTile(x, head.depth, head.keys + first + key, head.padded, head.depth, sums);
+    AddTile(x, head.depth, {head.keys + first + key, head.padded, TileColumns() / kTileVectors}, head.depth, {}, sums);
     StoreTile(sums, scores + key, kKeyBlock);
   }
 }
@@ -144,7 +144,9 @@ HWY_INLINE void AddValues(const HeadKeys& head, const TileState& state, const fl
     for (size_t r = 0; !first_block && r < kRows; ++r) {
       for (size_t v = 0; v < kTileVectors; ++v) sums[r][v] = hn::Mul(sums[r][v], hn::Set(d, shrink[r]));
     }
-    AddTile(state.scores, kKeyBlock, head.values + first * head.value_stride + column, head.value_stride, count, sums);
+    AddTile(state.scores, kKeyBlock,
+            {head.values + first * head.value_stride + column, head.value_stride, TileColumns() / kTileVectors}, count,
+            {}, sums);
     StoreTile(sums, out + column, head.value_stride);
   }
 }

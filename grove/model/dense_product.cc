@@ -35,47 +35,66 @@ HWY_INLINE FloatVec ActivateDense(DenseActivation activation, FloatVec x) {
   return activation == DenseActivation::kRelu ? ActivateVec(Activation::kRelu, x) : x;
 }
 
+// Of weights that are packed for this instruction set: what a tile takes, at least a cache line.
+size_t FloatPanelColumns() { return std::max(TileColumns(), kCacheLineBytes / sizeof(float)); }
+
+// One tile's places.
+struct Place {
+  const float* x;
+  TileWeights weights;
+  const float* bias;
+  float* y;
+  size_t y_stride;
+};
+
 template <size_t kRows>
-HWY_NOINLINE void RunTile(const DensePanels& task, const Cut& cut, const float* x, const float* weights,
-                          const float* bias, float* y, size_t y_stride) {
+HWY_NOINLINE void RunTile(const DensePanels& task, const Cut& cut, const Place& at, TileAhead ahead) {
   const FloatTag d;
   FloatVec sums[kRows][kTileVectors];
-  cut.first ? ZeroTile(sums) : LoadTile(y, y_stride, sums);
-  AddTile(x, task.x_stride, weights, kPanelColumns, cut.depth, sums);
+  cut.first ? ZeroTile(sums) : LoadTile(at.y, at.y_stride, sums);
+  AddTile(at.x, task.x_stride, at.weights, cut.depth, ahead, sums);
   if (cut.last) {
+    HWY_UNROLL(2)
     for (size_t v = 0; v < kTileVectors; ++v) {
-      const FloatVec b = hn::LoadU(d, bias + v * hn::Lanes(d));
+      const FloatVec b = hn::LoadU(d, at.bias + v * hn::Lanes(d));
+      HWY_UNROLL(12)
       for (size_t r = 0; r < kRows; ++r) sums[r][v] = ActivateDense(task.activation, hn::Add(sums[r][v], b));
     }
   }
-  StoreTile(sums, y, y_stride);
+  StoreTile(sums, at.y, at.y_stride);
+}
+
+// Fetches the panel after the one in work, a line now and then, so that it is in the second-level cache when its turn
+// comes: weights come from memory, and many lines at once would hold up the tile's own loads.
+TileAhead NextPanel(const DensePanels& task, const Cut& cut, const float* panel, size_t tile, size_t tiles) {
+  const size_t lines = cut.depth * task.panel_columns * sizeof(float) / kCacheLineBytes;
+  const size_t first = lines * tile / tiles, count = lines * (tile + 1) / tiles - first;
+  if (count == 0) return {};
+  const float* next = panel + task.in * task.panel_columns;
+  return {reinterpret_cast<const char*>(next) + first * kCacheLineBytes, std::max<size_t>(cut.depth / count, 1)};
 }
 
 // All rows of one tile's columns. Columns beyond the last one are computed aside.
 HWY_INLINE void RunColumns(const DensePanels& task, const Cut& cut, size_t column) {
-  const float* weights = static_cast<const float*>(task.weights) +
-                         (column / kPanelColumns * task.in + cut.begin) * kPanelColumns + column % kPanelColumns;
+  const size_t width = task.panel_columns, lanes = TileColumns() / kTileVectors;
+  const float* panel = static_cast<const float*>(task.weights) + (column / width * task.in + cut.begin) * width;
+  const TileWeights weights{panel + column % width, width,
+                            column % width + lanes < width ? lanes : task.in * width - column % width};
   const size_t columns = std::min(TileColumns(), task.columns - column);
   HWY_ALIGN float edge[kTileRows * kPanelColumns] = {};
-  const bool more = column + TileColumns() < task.columns && (column + TileColumns()) % kPanelColumns == 0;
+  const bool more = column + TileColumns() < task.columns && (column + TileColumns()) % width == 0;
   const size_t tiles = (task.rows + kTileRows - 1) / kTileRows;
   for (size_t row = 0; row < task.rows; row += kTileRows) {
-    if (more) {
-      const float* next = weights - column % kPanelColumns + task.in * kPanelColumns;
-      PrefetchPart(next, cut.depth * kPanelColumns * sizeof(float), row / kTileRows, tiles);
-    }
     const size_t rows = std::min(kTileRows, task.rows - row);
-    const float* x = static_cast<const float*>(task.x) + row * task.x_stride + cut.begin;
     float* y = task.y + row * task.y_stride + column;
     const bool whole = columns == TileColumns();
     for (size_t r = 0; !whole && !cut.first && r < rows; ++r) {
       std::copy_n(y + r * task.y_stride, columns, edge + r * kPanelColumns);
     }
-    float* to = whole ? y : edge;
-    const size_t stride = whole ? task.y_stride : kPanelColumns;
-    WithTileRows(rows, [&](auto kRows) HWY_ATTR {
-      RunTile<decltype(kRows)::value>(task, cut, x, weights, task.bias + column, to, stride);
-    });
+    const Place at{static_cast<const float*>(task.x) + row * task.x_stride + cut.begin, weights, task.bias + column,
+                   whole ? y : edge, whole ? task.y_stride : kPanelColumns};
+    const TileAhead ahead = more ? NextPanel(task, cut, panel, row / kTileRows, tiles) : TileAhead{};
+    WithTileRows(rows, [&](auto kRows) HWY_ATTR { RunTile<decltype(kRows)::value>(task, cut, at, ahead); });
     for (size_t r = 0; !whole && r < rows; ++r) std::copy_n(edge + r * kPanelColumns, columns, y + r * task.y_stride);
   }
 }
@@ -95,6 +114,7 @@ HWY_AFTER_NAMESPACE();
 namespace grove {
 namespace {
 
+HWY_EXPORT(FloatPanelColumns);
 HWY_EXPORT(RunPanels);
 
 // Rows of a task: read from the second-level cache once for every panel.
@@ -108,14 +128,14 @@ size_t RowBlock(size_t rows) {
 
 size_t Panels(size_t out) { return (out + kPanelColumns - 1) / kPanelColumns; }
 
-// [panels, in, 32], zeros beyond the last column.
-AlignedArray<float> PackPanels(const float* weights, size_t in, size_t out) {
+// [columns / width, in, width], zeros beyond the last column.
+AlignedArray<float> PackPanels(const float* weights, size_t in, size_t out, size_t width) {
   AlignedArray<float> packed(Panels(out) * in * kPanelColumns);
-  for (size_t panel = 0; panel < Panels(out); ++panel) {
-    float* to = packed.data() + panel * in * kPanelColumns;
-    const size_t first = panel * kPanelColumns, columns = std::min(kPanelColumns, out - first);
+  for (size_t first = 0; first < out; first += width) {
+    float* to = packed.data() + first * in;
+    const size_t columns = std::min(width, out - first);
     for (size_t i = 0; i < in; ++i) {
-      for (size_t c = 0; c < columns; ++c) to[i * kPanelColumns + c] = weights[(first + c) * in + i];
+      for (size_t c = 0; c < columns; ++c) to[i * width + c] = weights[(first + c) * in + i];
     }
   }
   return packed;
@@ -186,8 +206,9 @@ struct DenseProduct::State {
   AlignedArray<float> fp32;  // one of the three
   AlignedArray<Bf16> bf16;
   Int8Panels int8;
-  AlignedArray<float> bias;  // [panels, 32], zeros without a bias
-  size_t panel_bytes = 0;    // of one panel
+  AlignedArray<float> bias;              // [panels, 32], zeros without a bias
+  size_t panel_bytes = 0;                // of 32 columns
+  size_t panel_columns = kPanelColumns;  // of fp32: 16 or 32
 
   const std::byte* weights() const {
     if (shape.precision == Precision::kFp32) return reinterpret_cast<const std::byte*>(fp32.data());
@@ -213,7 +234,8 @@ DenseProduct::DenseProduct(const DenseShape& shape, const WeightsView& given, co
       state_->panel_bytes = RoundUpTo(2, in) * kPanelColumns * sizeof(Bf16);
       break;
     case Precision::kFp32:
-      state_->fp32 = PackPanels(weights.fp32, in, out);
+      state_->panel_columns = HWY_DYNAMIC_DISPATCH(FloatPanelColumns)();
+      state_->fp32 = PackPanels(weights.fp32, in, out, state_->panel_columns);
       if (shape.exact) RoundRowToTwelveBits(state_->fp32.data(), state_->fp32.size(), state_->fp32.data());
       state_->panel_bytes = in * kPanelColumns * sizeof(float);
       break;
@@ -264,7 +286,8 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
                        .rows = std::min(row_block, rows - row),
                        .in = shape.in,
                        .columns = std::min(per_group * kPanelColumns, shape.out - column),
-                       .activation = shape.activation};
+                       .activation = shape.activation,
+                       .panel_columns = state.panel_columns};
       if (int8) {
         part.row_scales = converted.scales + row;
         part.column_scales = state.int8.scales.data() + column;

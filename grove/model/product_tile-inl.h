@@ -4,6 +4,7 @@
 // The tile that products of matrices are made of, compiled once per target: rows of x times a packed panel, all sums of
 // the tile in registers.
 
+#include <algorithm>
 #include <cstddef>
 #include <type_traits>
 
@@ -26,19 +27,38 @@ constexpr size_t kTileRows = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 12 : 6
 constexpr size_t kTileVectors = 2;
 inline HWY_ATTR size_t TileColumns() { return kTileVectors * hn::Lanes(FloatTag()); }
 
-// sums[r][v] += sum over k < depth of x[r x_stride + k] w[k w_stride + v lanes], in this order for every kRows.
+// Where a tile's weights are: those of step k and vector v at at[k * stride + v * second].
+struct TileWeights {
+  const float* at;
+  size_t stride, second;
+};
+
+// What is asked for while a tile is computed: a cache line every `every` steps, none if 0.
+struct TileAhead {
+  const char* line = nullptr;
+  size_t every = 0;
+};
+
+// sums[r][v] += sum over k < depth of x[r x_stride + k] w[k][v], in this order for every kRows.
 template <size_t kRows>
-HWY_INLINE void AddTile(const float* HWY_RESTRICT x, size_t x_stride, const float* HWY_RESTRICT w, size_t w_stride,
-                        size_t depth, FloatVec (&sums)[kRows][kTileVectors]) {
+HWY_INLINE void AddTile(const float* HWY_RESTRICT x, size_t x_stride, const TileWeights& weights, size_t depth,
+                        TileAhead ahead, FloatVec (&sums)[kRows][kTileVectors]) {
   const FloatTag d;
-  const size_t lanes = hn::Lanes(d);
-  for (size_t k = 0; k < depth; ++k, w += w_stride) {
-    const FloatVec w0 = hn::LoadU(d, w), w1 = hn::LoadU(d, w + lanes);
-    HWY_UNROLL(12)
-    for (size_t r = 0; r < kRows; ++r) {
-      const FloatVec value = hn::Set(d, x[r * x_stride + k]);
-      sums[r][0] = hn::MulAdd(value, w0, sums[r][0]);
-      sums[r][1] = hn::MulAdd(value, w1, sums[r][1]);
+  const float* HWY_RESTRICT w = weights.at;
+  const size_t every = ahead.every > 0 ? ahead.every : depth;
+  for (size_t k = 0; k < depth;) {
+    if (ahead.every > 0) __builtin_prefetch(ahead.line, 0, 2);
+    ahead.line += kCacheLineBytes;
+    for (const size_t end = std::min(k + every, depth); k < end; ++k, w += weights.stride) {
+      FloatVec w0 = hn::LoadU(d, w), w1 = hn::LoadU(d, w + weights.second);
+      KeepInRegister(w0);
+      KeepInRegister(w1);
+      HWY_UNROLL(12)
+      for (size_t r = 0; r < kRows; ++r) {
+        const FloatVec value = hn::Set(d, x[r * x_stride + k]);
+        sums[r][0] = hn::MulAdd(value, w0, sums[r][0]);
+        sums[r][1] = hn::MulAdd(value, w1, sums[r][1]);
+      }
     }
   }
 }
@@ -46,14 +66,18 @@ HWY_INLINE void AddTile(const float* HWY_RESTRICT x, size_t x_stride, const floa
 template <size_t kRows>
 HWY_INLINE void LoadTile(const float* from, size_t stride, FloatVec (&sums)[kRows][kTileVectors]) {
   const FloatTag d;
+  HWY_UNROLL(12)
   for (size_t r = 0; r < kRows; ++r) {
+    HWY_UNROLL(2)
     for (size_t v = 0; v < kTileVectors; ++v) sums[r][v] = hn::LoadU(d, from + r * stride + v * hn::Lanes(d));
   }
 }
 
 template <size_t kRows>
 HWY_INLINE void ZeroTile(FloatVec (&sums)[kRows][kTileVectors]) {
+  HWY_UNROLL(12)
   for (size_t r = 0; r < kRows; ++r) {
+    HWY_UNROLL(2)
     for (size_t v = 0; v < kTileVectors; ++v) sums[r][v] = hn::Zero(FloatTag());
   }
 }
@@ -61,7 +85,9 @@ HWY_INLINE void ZeroTile(FloatVec (&sums)[kRows][kTileVectors]) {
 template <size_t kRows>
 HWY_INLINE void StoreTile(const FloatVec (&sums)[kRows][kTileVectors], float* to, size_t stride) {
   const FloatTag d;
+  HWY_UNROLL(12)
   for (size_t r = 0; r < kRows; ++r) {
+    HWY_UNROLL(2)
     for (size_t v = 0; v < kTileVectors; ++v) hn::StoreU(sums[r][v], d, to + r * stride + v * hn::Lanes(d));
   }
 }

@@ -15,7 +15,7 @@ namespace grove {
 
 // Sequences of equal length; shorter ones are padded and masked there.
 struct TokenBatch {
-  std::span<const int32_t> ids;        // [batch, length]
+  std::span<const int32_t> ids = {};   // [batch, length]
   std::span<const uint8_t> mask = {};  // [batch, length]: 1 token, 0 padding; empty: all are tokens
   // [batch, length]: first or second text of a pair, below the model's token_types; empty: all 0
   std::span<const uint8_t> types = {};
