@@ -81,7 +81,7 @@ class EncoderTest : public testing::Test {
       logits = AlignedArray<float>(batch * static_cast<size_t>(config.head.labels));
       ClassificationHead::Load(FileParameters(directory.weights, config), encoder)
           .value()
-          .Forward(hidden.data(), {.mask = mask, .batch = batch, .length = length}, logits.data(), pool_);
+          .Forward(hidden.data(), {.ids = {}, .mask = mask, .batch = batch, .length = length}, logits.data(), pool_);
       for (size_t b = 0; b < batch; ++b) {
         const auto of_sequence = std::span(mask).subspan(b * length, length);
         plain_logits.push_back(plain.Classify(expected[b], {of_sequence.begin(), of_sequence.end()}));
