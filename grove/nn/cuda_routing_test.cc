@@ -52,6 +52,7 @@ std::vector<Case> Cases() {
       {"leaf_trees", leaf(3, 3, 2, kRenormalized), 1000, hardened},
       {"leaf_all", leaf(1, 2, 4, kRenormalized), 5},
       {"leaf_depth_0", leaf(2, 0, 1, kRenormalized), 9},
+      {"leaf_depth_10", leaf(1, 10, 2, kRenormalized), 9},
       {"neuron_hard", {.kind = kNeuronTree, .trees = 8, .depth = 4}},
       {"neuron_relu", {.kind = kNeuronTree, .nonlinearity = NonLinearity::kRelu, .trees = 2, .depth = 5}},
       {"neuron_one_deep", {.kind = kNeuronTree, .trees = 1, .depth = 7}, 40, {.balance = 0.5}},
@@ -140,7 +141,7 @@ TEST(TreesOnAGpu, EqualTheirDefinition) {
 TEST(TreesOnAGpu, UseTheFusedForms) {
   if (!torch::cuda::is_available()) GTEST_SKIP() << "no GPU here";
   const torch::Tensor x = torch::zeros({4, 8}, torch::kCUDA);
-  const LeafRouterShape deep{.trees = 1, .depth = 10, .paths = 2, .scale = 1, .renormalize = true};
+  const LeafRouterShape deep{.trees = 1, .depth = 12, .paths = 2, .scale = 1, .renormalize = true};
   const LeafRouterShape shallow{.trees = 1, .depth = 5, .paths = 2, .scale = 1, .renormalize = true};
   EXPECT_FALSE(CanRouteLeaves(x, shallow));
   const AutocastScope autocast(true);

@@ -74,7 +74,7 @@ class RouteLeavesFunction : public torch::autograd::Function<RouteLeavesFunction
 }  // namespace
 
 bool CanRouteLeaves(const torch::Tensor& x, const LeafRouterShape& shape) {
-  return x.is_cuda() && Autocasting() && x.size(0) > 0 && shape.depth <= cuda::kDeepestRouter &&
+  return x.is_cuda() && Autocasting() && x.size(0) > 0 && cuda::CanRouteDepth(shape.depth) &&
          shape.paths <= cuda::kMostPaths;
 }
 

@@ -13,7 +13,9 @@ using Bf16 = __nv_bfloat16;
 
 constexpr int kWarp = 32, kWarps = 8, kThreads = kWarp * kWarps;
 constexpr unsigned kAll = 0xffffffffU;
-constexpr int kLeavesOfThread = ((1 << kDeepestRouter) + kThreads - 1) / kThreads;
+constexpr int64_t kAlwaysDeepEnough = 9;
+
+constexpr int LeavesOfThread(int64_t depth) { return ((1 << depth) + kThreads - 1) / kThreads; }
 
 __device__ float LogSigmoid(float l) { return fminf(l, 0.0F) - log1pf(__expf(-fabsf(l))); }
 __device__ float Sigmoid(float l) { return 1.0F / (1.0F + __expf(-l)); }
@@ -67,6 +69,7 @@ __device__ void MostProbable(const LeafRouter& r, float* leaf_log_p, int lane, i
   }
 }
 
+template <int kLeavesOfThread>
 __global__ void ForwardKernel(const LeafRouter r, int64_t* chosen, float* gates, float* p_sums, float* visits) {
   extern __shared__ float shared[];
   const int leaves = 1 << r.depth, nodes = 2 * leaves - 1, tree = blockIdx.y;
@@ -164,7 +167,25 @@ __global__ void BackwardKernel(const LeafRouter r, const int64_t* chosen, const 
     d_logits[token * r.columns + decisions + lane] = __float2bfloat16(0.0F);
 }
 
+size_t ForwardShared(int64_t leaves) { return sizeof(float) * static_cast<size_t>(kWarps * (3 * leaves - 1) + leaves); }
+size_t BackwardShared(int64_t leaves) { return sizeof(float) * static_cast<size_t>(kWarps * (2 * leaves - 1)); }
+
+template <class Kernel>
+void AllowShared(Kernel kernel, size_t bytes) {
+  if (bytes > 48 * 1024) {
+    cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes));
+  }
+}
+
 }  // namespace
+
+bool CanRouteDepth(int64_t depth) {
+  if (depth <= kAlwaysDeepEnough) return true;
+  int device = 0, bytes = 0;
+  return depth <= kDeepestRouter && cudaGetDevice(&device) == cudaSuccess &&
+         cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) == cudaSuccess &&
+         ForwardShared(int64_t{1} << depth) <= static_cast<size_t>(bytes);
+}
 
 int64_t RouterBlocks(int64_t tokens) { return std::min<int64_t>((tokens + kWarps - 1) / kWarps, 512); }
 
@@ -172,19 +193,19 @@ void RouteLeavesForward(const LeafRouter& r, int64_t* chosen, float* gates, floa
                         cudaStream_t stream) {
   if (r.tokens == 0) return;
   const dim3 grid(static_cast<unsigned>(RouterBlocks(r.tokens)), static_cast<unsigned>(r.trees));
-  const size_t shared = sizeof(float) * static_cast<size_t>(kWarps * (3 * r.leaves() - 1) + r.leaves());
-  static_assert(sizeof(float) * (kWarps * (3 << kDeepestRouter) + (1 << kDeepestRouter)) <= 52 * 1024);
-  if (shared > 48 * 1024) {
-    cudaFuncSetAttribute(ForwardKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
-  }
-  ForwardKernel<<<grid, kThreads, shared, stream>>>(r, chosen, gates, p_sums, visits);
+  const auto kernel = r.depth <= kAlwaysDeepEnough ? ForwardKernel<LeavesOfThread(kAlwaysDeepEnough)>
+                                                   : ForwardKernel<LeavesOfThread(kDeepestRouter)>;
+  const size_t shared = ForwardShared(r.leaves());
+  AllowShared(kernel, shared);
+  kernel<<<grid, kThreads, shared, stream>>>(r, chosen, gates, p_sums, visits);
 }
 
 void RouteLeavesBackward(const LeafRouter& r, const int64_t* chosen, const float* gates, const float* d_gates,
                          const float* d_p_sums, Bf16* d_logits, cudaStream_t stream) {
   if (r.tokens == 0) return;
   const dim3 grid(static_cast<unsigned>((r.tokens + kWarps - 1) / kWarps), static_cast<unsigned>(r.trees));
-  const size_t shared = sizeof(float) * static_cast<size_t>(kWarps * (2 * r.leaves() - 1));
+  const size_t shared = BackwardShared(r.leaves());
+  AllowShared(BackwardKernel, shared);
   BackwardKernel<<<grid, kThreads, shared, stream>>>(r, chosen, gates, d_gates, d_p_sums, d_logits);
 }
 

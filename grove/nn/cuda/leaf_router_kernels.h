@@ -15,7 +15,10 @@
 
 namespace grove::nn::cuda {
 
-constexpr int64_t kDeepestRouter = 9, kMostPaths = 32;
+constexpr int64_t kDeepestRouter = 11, kMostPaths = 32;
+
+// Whether the current device has the shared memory for trees so deep: every one to depth 9, Hopper to kDeepestRouter.
+bool CanRouteDepth(int64_t depth);
 
 struct LeafRouter {
   int64_t tokens, trees, depth, paths;
