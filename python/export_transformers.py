@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The Grove Authors.
 """Makes a model directory of Grove loadable by Transformers with trust_remote_code: the weights, config.json with an
-`auto_map`, the Python files that it names, and the tokenizer's settings. Needs nothing but Python.
+`auto_map`, the Python files that it names, and the tokenizer's settings. Needs nothing but Python; for a model with
+int8 weights, which it writes as fp32, PyTorch and safetensors too.
 
     python3 python/export_transformers.py models/small-leaf-tree exported
     python3 -c "from transformers import pipeline; print(
@@ -22,6 +23,8 @@ from typing import Any
 
 SOURCE = pathlib.Path(__file__).resolve().parent / "grove_transformers"
 CODE = ("configuration_grove.py", "feedforward_grove.py", "layers_grove.py", "modeling_grove.py")
+SCALE = "_scale"
+NODE_SCALES = ("linear_out.weight", "linear_out_left.weight")
 AUTO_CLASS = {
     "ScriptableLMForPreTraining": "AutoModelForMaskedLM",
     "ScriptableLMForSequenceClassification": "AutoModelForSequenceClassification",
@@ -79,17 +82,40 @@ def write_json(path: pathlib.Path, value: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
+def widen(weights: pathlib.Path, out: pathlib.Path) -> None:
+    """int8 weights times their scales (docs/formats.md). A scale stands for all places along one axis, the second; of
+    a neuron tree's output weights along the first."""
+    from safetensors.torch import load_file, save_file  # noqa: PLC0415  only here
+
+    stored = load_file(weights)
+    wide = {}
+    for name, tensor in stored.items():
+        scale = stored.get(name + SCALE)
+        if scale is not None:
+            tensor = tensor.float() * scale.unsqueeze(0 if name.endswith(NODE_SCALES) else 1)
+        if not (name.endswith(SCALE) and name.removesuffix(SCALE) in stored):
+            wide[name] = tensor.contiguous()
+    temporary = out.with_name(out.name + ".tmp")  # `weights` may be `out`
+    save_file(wide, temporary, {"format": "pt"})
+    temporary.replace(out)
+
+
 def export(model: pathlib.Path, out: pathlib.Path) -> str:
     """Returns the Auto class that the model has the weights for."""
     for name in ("config.json", "model.safetensors"):
         if not (model / name).is_file():
             raise FileNotFoundError(f"{model} has no {name}; name a model directory that grove-train finished")
     config = export_config(model)
+    int8 = config.pop("weight_precision", None) == "int8"
+    config.pop("quantization_config", None)
     out.mkdir(parents=True, exist_ok=True)
     if not out.samefile(model):
-        for name in ("model.safetensors", "tokenizer.json", "vocab.txt", "training.json"):
+        for name in ("tokenizer.json", "vocab.txt", "training.json") + (() if int8 else ("model.safetensors",)):
             if (model / name).exists():
                 shutil.copyfile(model / name, out / name)
+    if int8:
+        widen(model / "model.safetensors", out / "model.safetensors")
+        config["torch_dtype"] = "float32"
     for name in CODE:
         shutil.copyfile(SOURCE / name, out / name)
     if (model / "tokenizer.json").exists() or (model / "vocab.txt").exists():

@@ -11,6 +11,7 @@
 #include "grove/io/model_directory.h"
 #include "grove/model/forward_file.h"
 #include "grove/model/model.h"
+#include "grove/model/quantize_model.h"
 #include "grove/nn/heads.h"
 #include "grove/nn/layers_for_test.h"
 #include "grove/nn/parameters.h"
@@ -53,7 +54,8 @@ struct RandomBatch {
 
 void ExpectParity(nn::MaskedLm& trained, const std::string& folder) {
   ThreadPool pool(2);
-  const Result<LoadedModel> loaded = LoadModel(folder, &pool, {.tokenizer = false});
+  const Result<LoadedModel> loaded =
+      LoadModel(folder, &pool, {.tokenizer = false, .encoder = {.precision = Precision::kFp32}});
   ASSERT_TRUE(loaded.ok()) << loaded.error().message();
   const ModelConfig& config = loaded.value().config();
   const RandomBatch batch(config.vocabulary, std::min<int64_t>(config.max_length, 24));
@@ -96,6 +98,44 @@ void ExpectParityOf(const ModelConfig& config) {
   const test::TemporaryFolder folder;
   ASSERT_TRUE(nn::SaveModel(model, config, folder.path(), {}).ok());
   ExpectParity(model, folder.path());
+}
+
+// Training goes on from a quantized model: from the weights that its integers and scales stand for.
+void ExpectParityOfInt8(const ModelConfig& config) {
+  const test::TemporaryFolder folder;
+  const std::string original = folder.path() + "/original", narrow = folder.path() + "/int8";
+  ASSERT_TRUE(std::filesystem::create_directory(original));
+  torch::manual_seed(3);
+  nn::MaskedLm model(config, {}), again(config, {});
+  Stir(model);
+  ASSERT_TRUE(nn::SaveModel(model, config, original, {}).ok());
+  ThreadPool pool(2);
+  const auto report =
+      QuantizeModel({.model = original, .output = narrow}, &pool, [](double, const std::string&) { return true; });
+  ASSERT_TRUE(report.ok()) << report.error().message();
+  const auto directory = ModelDirectory::Open(narrow);
+  ASSERT_TRUE(directory.ok()) << directory.error().message();
+  const Status loaded = nn::LoadParameters(again, directory.value().weights);
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message();
+  ExpectParity(again, narrow);
+  // What is saved then is no quantized model.
+  ASSERT_TRUE(nn::SaveModel(again, directory.value().config, original, {}).ok());
+  ExpectParity(again, original);
+}
+
+TEST(Parity, QuantizedModels) {
+  using enum FeedForwardKind;
+  const FeedForwardConfig layers[] = {
+      {.kind = kDense, .intermediate = 96},
+      {.kind = kNeuronTree, .trees = 3, .depth = 4, .two_sided = true, .always_on = 24},
+      {.kind = kLeafTree, .depth = 4, .leaf_width = 20, .paths = 5, .decision_scale = 4, .always_on = 24},
+      {.kind = kMoe, .experts = 12, .expert_width = 20, .top_k = 3}};
+  for (const FeedForwardConfig& layer : layers) {
+    SCOPED_TRACE(DescribeFeedForward(layer));
+    ModelConfig config = SmallConfig();
+    config.feed_forward = layer;
+    ExpectParityOfInt8(config);
+  }
 }
 
 // Every kind and mode that the modules' own tests know; a model of two such layers.

@@ -26,6 +26,14 @@ struct WeightsLayout {
 };
 inline constexpr const char* kScaleSuffix = "_scale";
 
+// The axis `depth` of a stored matrix by its name: 1, and 0 of a neuron tree's output weights [width, nodes], which
+// have a scale for each node.
+size_t SummedAxis(const std::string& name);
+
+// Floats as they are, int8 weights times their scales. An error as of ParameterSource, or scales that are no scales.
+Result<AlignedArray<float>> ReadWide(const SafetensorsFile& file, const std::string& stored,
+                                     const WeightsLayout& layout);
+
 class ParameterSource {
  public:
   virtual ~ParameterSource() = default;
@@ -52,8 +60,6 @@ class FileParameters final : public ParameterSource {
   std::string StoredName(const std::string& name) const;  // the tensor's
 
  private:
-  Result<Weights> ReadInt8(const std::string& stored, const WeightsLayout& layout) const;
-
   const SafetensorsFile& file_;
   bool crammed_;
 };

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "grove/base/check.h"
+#include "grove/io/parameters.h"
 
 namespace grove::nn {
 namespace {
@@ -64,7 +65,8 @@ Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& fil
   for (auto& [own, tensor] : StoredTensors(model)) {
     const std::string name = stored(file, own);
     if (name.empty()) continue;
-    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> values, file.ReadFloats(name, tensor.sizes().vec()));
+    const WeightsLayout layout{.shape = tensor.sizes().vec(), .depth = SummedAxis(own)};
+    GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> values, ReadWide(file, name, layout));
     const torch::Tensor source = torch::empty(tensor.sizes(), torch::kFloat);
     std::memcpy(source.data_ptr<float>(), values.data(), values.size() * sizeof(float));
     tensor.copy_(source);
@@ -91,7 +93,9 @@ Status SaveModel(const torch::nn::Module& model, const ModelConfig& config, cons
   TensorMap views;
   for (const auto& [name, tensor] : tensors) views[name] = ViewOfTensor(tensor);
   GROVE_RETURN_IF_ERROR(WriteSafetensors(directory + "/model.safetensors", views, {{"format", "pt"}}));
-  return WriteTextFile(directory + "/config.json", ModelConfigJson(config));
+  ModelConfig written = config;
+  written.weight_precision = Precision::kFp32;  // whatever it was read from
+  return WriteTextFile(directory + "/config.json", ModelConfigJson(written));
 }
 
 }  // namespace grove::nn

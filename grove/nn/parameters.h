@@ -23,8 +23,8 @@ std::string SameName(const SafetensorsFile& file, const std::string& parameter);
 // Buffers that a model's config does not give: stored with the parameters, by name.
 std::vector<std::pair<std::string, torch::Tensor>> StoredBuffers(const torch::nn::Module& model);
 
-// Fills every parameter of `model`, and every buffer that its config does not give, from the tensor of its name. An
-// error if one is missing or has another shape.
+// Fills every parameter of `model`, and every buffer that its config does not give, from the tensor of its name; int8
+// weights (`grove quantize`) are widened. An error if one is missing or has another shape.
 Status LoadParameters(const torch::nn::Module& model, const SafetensorsFile& file, const StoredName& stored = SameName);
 
 struct SaveModelOptions {
