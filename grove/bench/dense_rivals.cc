@@ -160,7 +160,9 @@ class OneDnnContender : public LayerContender {
     stored = active = neurons;
     const size_t bytes = !precision ? 4 : *precision == Quantization::kBf16 ? 2 : 1;
     weight_bytes = 2 * width * neurons * bytes + neurons * sizeof(float);
-    if (precision) tolerance = *precision == Quantization::kBf16 ? 2e-2 : 5e-2;
+    // Static scales, and 64 steps of a weight without VNNI: hidden states of a trained model, a few values of which are
+    // far larger than the rest, lose more than random ones.
+    if (precision) tolerance = *precision == Quantization::kBf16 ? 2e-2 : 1e-1;
   }
 
   void Forward(const float* x, size_t tokens, float* y, ThreadPool& pool) const override {

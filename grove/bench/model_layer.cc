@@ -30,7 +30,10 @@ struct Source {
   const ThreadPool& pool;
 
   Result<AlignedArray<float>> Read(const std::string& name, const Shape& shape) const {
-    return parameters.Read(names.prefix + name, shape);
+    if (shape.size() < 2) return parameters.Read(names.prefix + name, shape);
+    const WeightsLayout layout{.shape = shape, .depth = SummedAxis(name)};
+    GROVE_ASSIGN_OR_RETURN(Weights weights, parameters.ReadWeights(names.prefix + name, layout, Precision::kFp32));
+    return std::move(weights.fp32);
   }
   Activation activation() const {
     return config.nonlinearity == NonLinearity::kRelu ? Activation::kRelu : Activation::kGelu;
@@ -197,10 +200,10 @@ bool OwnLogitsDecide(const FeedForwardConfig& config) {
 Status CheckKind(const std::string& model, int64_t layer, const FeedForwardConfig& config) {
   const bool tree = config.kind == FeedForwardKind::kLeafTree ||
                     (config.kind == FeedForwardKind::kNeuronTree && OwnLogitsDecide(config));
-  if (tree && config.always_on == 0) return Ok{};
+  if (tree) return Ok{};
   return Error(ErrorCode::kUnsupported,
                "layer " + std::to_string(layer) + " of " + model + " is " + DescribeFeedForward(config) +
-                   "; the bench takes leaf trees, and neuron trees that their own logits route, without a dense part");
+                   "; the bench takes leaf trees, and neuron trees that their own logits route");
 }
 
 Result<std::shared_ptr<EngineContender>> MakeContender(const Source& source, const float* x, size_t tokens) {
@@ -282,8 +285,10 @@ Result<ModelLayer> ReadModelLayer(const ModelLayerOptions& options) {
   GROVE_ASSIGN_OR_RETURN(const ModelDirectory directory, ModelDirectory::Open(options.model));
   const ModelConfig& config = directory.config;
   GROVE_ASSIGN_OR_RETURN(const int64_t number, LayerNumber(options, config));
-  const FeedForwardConfig& feed_forward = config.FeedForwardOf(number);
+  FeedForwardConfig feed_forward = config.FeedForwardOf(number);
   GROVE_RETURN_IF_ERROR(CheckKind(options.model, number, feed_forward));
+
+  const bool alone = std::exchange(feed_forward.always_on, 0) > 0;
 
   ModelLayer layer;
   layer.model = options.model, layer.number = number, layer.width = static_cast<size_t>(config.width);
@@ -310,6 +315,7 @@ Result<ModelLayer> ReadModelLayer(const ModelLayerOptions& options) {
   };
   GROVE_ASSIGN_OR_RETURN(const std::shared_ptr<EngineContender> trained, make(stored));
   GROVE_ASSIGN_OR_RETURN(const std::shared_ptr<EngineContender> untrained, make(random));
+  if (alone) trained->name += ", the tree alone";
   untrained->name = "same shape, random weights";
   layer.visits = trained->Visits(layer.x.data(), tokens, pool);
   layer.untrained_visits = untrained->Visits(layer.x.data(), tokens, pool);

@@ -54,7 +54,8 @@ struct ModelLayer {
   std::shared_ptr<LayerContender> trained, untrained;
 };
 
-// Layers of leaf trees, and of neuron trees that their own logits route.
+// Layers of leaf trees, and of neuron trees that their own logits route. Of neurons that are always on, which are a
+// dense layer of their own, nothing is timed.
 Result<ModelLayer> ReadModelLayer(const ModelLayerOptions& options);
 
 }  // namespace grove::bench

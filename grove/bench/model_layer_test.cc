@@ -44,31 +44,31 @@ TEST(ModelLayer, IsTimedOnItsOwnHiddenStatesAndVerified) {
     ModelLayerOptions wanted = Shipped();
     wanted.layer = 3, wanted.precision = precision;
     ModelLayer layer = ReadModelLayer(wanted).value();
-    EXPECT_EQ(layer.width, 192u);
+    EXPECT_EQ(layer.width, 384u);
     EXPECT_EQ(layer.x.size(), 500 * layer.width);
-    EXPECT_EQ(layer.visits.paths, 32u);
-    EXPECT_GT(layer.visits.most_visited, 4.0 / 32);
-    EXPECT_LT(layer.visits.entropy_bits, 5);
+    EXPECT_EQ(layer.visits.paths, 128u);
+    EXPECT_GT(layer.visits.most_visited, 4.0 / 128);
+    EXPECT_LT(layer.visits.entropy_bits, 7);
     LayerBenchOptions options;
     options.precision = precision;
     options.token_counts = {1, 64};
     options.seconds = 0.001;
     options.model_layer = std::make_shared<const ModelLayer>(std::move(layer));
     const LayerBenchReport report = BenchLayers(options, [](double, const std::string&) {});
-    EXPECT_EQ(report.full, 1024u);
+    EXPECT_EQ(report.full, 2048u);
     ASSERT_GE(report.rows.size(), 4u);
     for (const LayerBenchRow& row : report.rows) EXPECT_LT(row.error, row.tolerance) << row.name;
-    EXPECT_EQ(report.rows.back().active, 128u);
-    EXPECT_LE(report.rows.back().decisions, 31u);
+    EXPECT_EQ(report.rows.back().active, 64u);
+    EXPECT_LE(report.rows.back().decisions, 127u);
   }
 }
 
 TEST(ModelLayer, RefusesWhatCannotBeMeasured) {
   ModelLayerOptions options = Shipped();
-  options.layer = 4;
+  options.layer = 6;
   Result<ModelLayer> layer = ReadModelLayer(options);
   ASSERT_FALSE(layer.ok());
-  EXPECT_NE(layer.error().message().find("layers 0 to 3"), std::string::npos) << layer.error().message();
+  EXPECT_NE(layer.error().message().find("layers 0 to 5"), std::string::npos) << layer.error().message();
   options = Shipped();
   options.tokens = options.at_least = 10'000'000;
   layer = ReadModelLayer(options);
