@@ -195,6 +195,19 @@ class Shares(unittest.TestCase):
         other = self.result("none", 1, 3.9, steps=4000), self.result("none", 1, 3.8, data={"train": {"tokens": 9}})
         self.assertEqual(len(analysis.group_by_setup([*self.some(), *other])), 3)
 
+    def test_setups_of_the_whole_text_lead_and_the_longest_first(self):
+        text = {"data": {"train": {"tokens": 7}}}
+        longer = [{**r, "base": "ship", "steps": 12000} for r in self.some()]
+        part = [{**r, "data": {"train": {"tokens": 5}}} for r in self.some()]
+        few = [self.result("none", 1, 3.9, steps=9000, **text), self.result("dense-1536", 1, 3.0, steps=9000, **text)]
+        setups = analysis.group_by_setup([*self.some(), *longer, *part, *few])
+        self.assertEqual(len(setups), 4)
+        self.assertEqual([key[:2] for key, _ in tables.leading(setups)], [("ship", 12000), ("base", 2000)])
+        parts, shown = tables.sections([*self.some(), *longer, *part, *few], pathlib.Path("none"))
+        self.assertEqual(shown.setup.results[0]["base"], "ship")
+        self.assertIn("| (b) ≤ 64: ≥ 80 % | 786 M tokens |", parts["goals"])
+        self.assertEqual((parts["main"].count("`configs/study/"), parts["others"].count("`configs/study/")), (2, 2))
+
     def test_tables_stand_between_their_markers(self):
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
@@ -214,7 +227,7 @@ class Shares(unittest.TestCase):
                 self.assertIn("| `dense-64` | 64 | 64 | 1e-3 | 2 | 3.6000 ± 0.1414 | 45.0 % ± 7.1 | – | 12.3 |", text)
                 self.assertIn("| `leaf-7x16-4p` | `-lazy` | 50.0 % | 55.0 % | +5.0 |", text)
                 self.assertIn(
-                    "| (b) ≤ 64: ≥ 80 % | 80.0 % `leaf-8x24-2p` | 45.0 % ± 7.1 `dense-64` | 60.0 % `moe-32x32-top1` | – | reached | +30.0 | +20.0 |",
+                    "| (b) ≤ 64: ≥ 80 % | 131 M tokens | 80.0 % `leaf-8x24-2p` | 45.0 % ± 7.1 `dense-64` | 60.0 % `moe-32x32-top1` | – | reached | +30.0 | +20.0 |",
                     text,
                 )
                 self.assertIn("| `moe-16x48-top1.r1e-3.s1` | failed | out of / memory |", text)
@@ -260,6 +273,7 @@ class Glue(unittest.TestCase):
             "names": None,
             "tasks": list(glue.TASKS),
             "rates": [1e-4, 3e-4],
+            "pooler": "mean",
             "seeds": 1,
             "gpus": 1,
             "jobs": 4,
@@ -280,11 +294,18 @@ class Glue(unittest.TestCase):
         self.assertAlmostEqual(averages["dense-1536"]["with_cola"], 0.3)
         self.assertAlmostEqual(averages["dense-1536"]["without_cola"], 0.3)
         best = glue.scores(self.folder / "results")
-        self.assertEqual(best["none.r1e-3.s1"]["CoLA"], (0.15, 3e-4))
-        self.assertIn(["`none.r1e-3.s1`", *["15.0 (3e-4)"] * 4, "–"], glue.table_lines(self.folder / "results"))
+        self.assertEqual(best["none.r1e-3.s1", "mean"]["CoLA"], (0.15, 3e-4))
+        self.assertIn(["`none.r1e-3.s1`", "mean", *["15.0 (3e-4)"] * 4, "–"], glue.table_lines(self.folder / "results"))
         self.assertEqual(list((self.folder / "work").iterdir()), [])
-        kept = self.folder / "results/glue/dense-1536.r1e-3.s1.SST-2.r3e-4.json"
+        kept = self.folder / "results/glue/dense-1536.r1e-3.s1.SST-2.mean.r3e-4.json"
         self.assertIn("--task SST-2 --data DATA --output OUTPUT", json.loads(kept.read_text())["command"])
+
+    def test_a_model_counts_by_its_better_pooler(self):
+        self.measure(rates=[3e-4], pooler="first")
+        self.measure(rates=[4e-4])
+        found = [{"name": "dense-1536.r1e-3.s1", "row": "dense-1536"}]
+        self.assertAlmostEqual(glue.averages(self.folder / "results", found)["dense-1536"]["with_cola"], 0.4)
+        self.assertTrue((self.folder / "results/glue/dense-1536.r1e-3.s1.SST-2.r3e-4.json").exists())
 
     def test_what_is_there_is_not_run_again_and_wrong_names_are_said(self):
         self.measure(tasks=["CoLA"])

@@ -98,6 +98,7 @@ def add_glue(commands):
     fine.add_argument("--names", metavar="a,b", help="only these of its folders")
     fine.add_argument("--tasks", type=lambda text: text.split(","), default=list(glue.TASKS), metavar="T,T")
     fine.add_argument("--rates", type=numbers(float), default=[1e-4, 3e-4, 1e-3], metavar="X,X")
+    fine.add_argument("--pooler", choices=("first", "mean"), default="mean", help="default: mean of the tokens")
     fine.add_argument("--seeds", type=int, default=3, help="fine-tunings of each; their median counts (default: 3)")
     fine.add_argument("--gpus", type=int, default=1, help="GPUs to spread the runs over")
     fine.add_argument("--jobs", type=int, default=1, help="runs at a time on each GPU")

@@ -2,8 +2,8 @@
 # Copyright 2026 The Grove Authors.
 """GLUE of kept models: every task at the same rates for all, several seeds, one result file a model, task and rate.
 
-A task's score is the median of its seeds at the rate where that median is highest, for every model alike; a row's averages are over
-tasks and then over its models of different seeds. They are shown as shares of the dense twin's.
+A task's score is the median of its seeds at the rate where that median is highest, for every model alike; a model counts by the pooler with
+the higher average; a row's averages are over tasks and then over its models of different seeds. They are shown as shares of the dense twin's.
 """
 
 import json
@@ -35,11 +35,16 @@ def plan(options):
         if task not in TASKS:
             raise StudyError(f"{task} is none of {', '.join(TASKS)}")
     return [
-        {"model": name, "task": task, "rate": rate, "name": f"{name}.{task}.r{results.rate_text(rate)}"}
+        {"model": name, "task": task, "pooler": options.pooler, "rate": rate, "name": item_name(name, task, options.pooler, rate)}
         for task in options.tasks
         for rate in options.rates
         for name in wanted
     ]
+
+
+def item_name(model, task, pooler, rate):
+    """Results of the first token came first, and name no pooler."""
+    return ".".join([model, task] + [pooler] * (pooler != "first") + [f"r{results.rate_text(rate)}"])
 
 
 def command(options, item, model, output):
@@ -47,6 +52,7 @@ def command(options, item, model, output):
     words = [options.grove_train, "finetune", "--model", model, "--task", item["task"]]
     words += ["--data", pathlib.Path(options.glue) / item["task"], "--output", output, "--overwrite"]
     words += ["--seeds", options.seeds, "--epochs", epochs, "--batch", batch, "--learning-rate", f"{item['rate']:g}"]
+    words += ["--pooler", item["pooler"]]
     return [str(word) for word in words + (["--device", options.device] if options.device else [])]
 
 
@@ -114,11 +120,11 @@ def finish(job, folder):
 
 
 def scores(folder):
-    """{model: {task: (score, rate)}}, each at the rate of its highest median."""
+    """{(model, pooler): {task: (score, rate)}}, each at the rate of its highest median."""
     best = {}
     for path in sorted((pathlib.Path(folder) / FOLDER).glob("*.json")):
         result = json.loads(path.read_text(encoding="utf-8"))
-        tasks = best.setdefault(result["model"], {})
+        tasks = best.setdefault((result["model"], result.get("pooler", "first")), {})
         if result["task"] not in tasks or result["score"] > tasks[result["task"]][0]:
             tasks[result["task"]] = (result["score"], result["rate"])
     return best
@@ -126,11 +132,13 @@ def scores(folder):
 
 def averages(folder, found):
     """{row: {"with_cola", "without_cola"}} for results `found` of one setup; rows with a model that has every task."""
-    best, by_row = scores(folder), {}
-    for result in found:
-        tasks = best.get(result["name"], {})
+    whole, by_row = {}, {}
+    for (model, _), tasks in scores(folder).items():
         if set(TASKS) <= set(tasks):
-            by_row.setdefault(result["row"], []).append({task: tasks[task][0] for task in TASKS})
+            whole.setdefault(model, []).append({task: tasks[task][0] for task in TASKS})
+    for result in found:
+        if result["name"] in whole:
+            by_row.setdefault(result["row"], []).append(max(whole[result["name"]], key=lambda tasks: sum(tasks.values())))
     mean = lambda models, names: statistics.fmean(statistics.fmean(m[n] for n in names) for m in models)  # noqa: E731
     return {
         row: {"with_cola": mean(models, TASKS), "without_cola": mean(models, [t for t in TASKS if t != "CoLA"])}
@@ -139,9 +147,9 @@ def averages(folder, found):
 
 
 def table_lines(folder):
-    """A line a model: its scores x 100 and the rate of each."""
+    """A line a model and pooler: its scores x 100 and the rate of each."""
     lines = []
-    for model, tasks in scores(folder).items():
+    for (model, pooler), tasks in scores(folder).items():
         cells = [f"{100 * tasks[t][0]:.1f} ({results.rate_text(tasks[t][1])})" if t in tasks else "–" for t in TASKS]
-        lines.append([f"`{model}`", *cells])
+        lines.append([f"`{model}`", pooler, *cells])
     return lines

@@ -153,37 +153,28 @@ def best_of(page, limit, families, more=lambda r: True):
     return max(found, key=lambda r: r["mean"], default=None)
 
 
-def goals_table(page):
-    """Per goal: the best conditional layer within the limit, its controls and the best mixture."""
-    lines = []
-    for goal, limit, wanted in GOALS:
-        own = best_of(
-            page,
-            limit,
-            ("leaf", "neuron", "mix", "distil", "convert"),
-            lambda r: r["name"] not in ("distil-none", "distil-dense-192"),
-        )
-        moe, keys = best_of(page, limit, ("moe",)), best_of(page, limit, ("keys",))
-        dense = page.rows.get(f"dense-{limit}")
-        if own is None:
-            continue
-        cells = [
-            share(r["mean"], r["spread"]) + ("" if r["tuned"] else f" {SCREENED}") + f" `{r['name']}`" if r and r["mean"] is not None else "–"
-            for r in (own, dense, moe, keys)
-        ]
-        lines.append(
-            [
-                f"({goal}) ≤ {limit}: ≥ {100 * wanted:.0f} %",
-                *cells,
-                "reached" if own["mean"] > wanted - 1e-9 else "not reached",
-                difference(own, dense),
-                difference(own, moe),
-            ]
-        )
-    return table(
-        ["goal", "best tree", "dense control", "best MoE", "best product keys", "share", "over dense", "over MoE"],
-        lines,
-    )
+def goals_table(pages):
+    """Per goal and budget: the best conditional layer within the limit, its controls and the best mixture."""
+    head = ["goal", "trained on", "best tree", "dense control", "best MoE", "best product keys", "share", "over dense", "over MoE"]
+    found = [goal_line(page, budget, *goal) for goal in GOALS for budget, page in pages]
+    return table(head, [line for line in found if line])
+
+
+def goal_line(page, budget, goal, limit, wanted):
+    """None: nothing was run within the limit."""
+    others = ("distil-none", "distil-dense-192")
+    own = best_of(page, limit, ("leaf", "neuron", "mix", "distil", "convert"), lambda r: r["name"] not in others)
+    if own is None:
+        return None
+    moe, keys = best_of(page, limit, ("moe",)), best_of(page, limit, ("keys",))
+    dense = page.rows.get(f"dense-{limit}")
+    cells = [
+        share(r["mean"], r["spread"]) + ("" if r["tuned"] else f" {SCREENED}") + f" `{r['name']}`" if r and r["mean"] is not None else "–"
+        for r in (own, dense, moe, keys)
+    ]
+    reached = "reached" if own["mean"] > wanted - 1e-9 else "not reached"
+    title = f"({goal}) ≤ {limit}: ≥ {100 * wanted:.0f} %"
+    return [title, budget, *cells, reached, difference(own, dense), difference(own, moe)]
 
 
 def difference(own, other):
@@ -246,7 +237,7 @@ def failures_table(results):
 
 
 def glue_table(folder):
-    return table(["model", *glue.TASKS], glue.table_lines(folder))
+    return table(["model", "pooler", *glue.TASKS], glue.table_lines(folder))
 
 
 def setup_title(key, setup):
@@ -256,31 +247,56 @@ def setup_title(key, setup):
     return text + (f", from {number(tokens)} tokens of text" if tokens else "")
 
 
+LEADING_ROWS = 6  # a setup with fewer rows is a side question
+
+
+def leading(setups):
+    """Setups that conclusions are about: on the most text, with some rows; the longest training first."""
+    sound = [(key, setup) for key, setup in setups if setup.sound]
+    text = max((key[2] or 0 for key, _ in sound), default=0)
+    found = [(key, setup) for key, setup in sound if (key[2] or 0) == text and len(setup.sound) >= LEADING_ROWS]
+    return sorted(found or sound[:1], key=lambda entry: -trained_on(*entry))
+
+
+def trained_on(key, setup):
+    return (key[1] or 0) * setup.base.get("batch", 0) * setup.base.get("length", 0)
+
+
 def sections(results, folder):
-    """Marker name -> text."""
+    """(marker name -> text, the page that the plots are of)."""
     setups = analysis.group_by_setup(results)
+    empty = {name: NO_RUNS for name in ("goals", "main", "variations", "rates", "failures", "others", "glue")}
     if not setups:
-        return {name: NO_RUNS for name in ("goals", "main", "variations", "rates", "failures", "others", "glue")}, None
-    key, setup = setups[0]
-    page = Page(setup, folder) if setup.sound else None
-    text = {"failures": failures_table(results), "others": other_setups(setups[1:], folder), "glue": glue_table(folder)}
-    if page is None:
-        return {**text, **{name: NO_RUNS for name in ("goals", "main", "variations", "rates")}}, None
-    devices = sorted({r["device"] for r in setup.results if r.get("device")})
-    commits = sorted({r["commit"] for r in setup.results if r.get("commit")})
-    origin = f"{setup_title(key, setup)}. Devices: {', '.join(devices) or 'unknown'}. Commits: {', '.join(commits) or 'unknown'}."
+        return empty, None
+    first = leading(setups)
+    keys = [key for key, _ in first]
+    text = {
+        **empty,
+        "failures": failures_table(results),
+        "others": "\n\n".join(setup_text(k, s, Page(s, folder)) for k, s in setups if s.sound and k not in keys) or NO_RUNS,
+        "glue": glue_table(folder),
+    }
+    if not first:
+        return text, None
+    pages = {key: Page(setup, folder) for key, setup in first}
+    broadest = max(pages.values(), key=lambda page: len(page.rows))
     return {
         **text,
-        "goals": goals_table(page),
-        "main": origin + "\n\n" + main_table(page),
-        "variations": variations_table(page),
-        "rates": rates_table(page),
-    }, page
+        "goals": goals_table([(f"{trained_on(key, page.setup) / 1e6:.0f} M tokens", page) for key, page in pages.items()]),
+        "main": "\n\n".join(setup_text(key, setup, pages[key], origin_of(setup)) for key, setup in first),
+        "variations": variations_table(broadest),
+        "rates": rates_table(broadest),
+    }, pages[keys[0]]
 
 
-def other_setups(setups, folder):
-    parts = [f"{setup_title(key, setup)}.\n\n{main_table(Page(setup, folder))}" for key, setup in setups if setup.sound]
-    return "\n\n".join(parts) or NO_RUNS
+def origin_of(setup):
+    devices = sorted({r["device"] for r in setup.results if r.get("device")})
+    commits = sorted({r["commit"] for r in setup.results if r.get("commit")})
+    return f" Devices: {', '.join(devices) or 'unknown'}. Commits: {', '.join(commits) or 'unknown'}."
+
+
+def setup_text(key, setup, page, origin=""):
+    return f"{setup_title(key, setup)}.{origin}\n\n{main_table(page)}"
 
 
 def replace_sections(text, parts, path):
