@@ -17,7 +17,7 @@ class FillMaskVerb : public Verb {
   FillMaskVerb()
       : Verb({.name = "fill-mask",
               .summary = "Find the most probable words where a text says [MASK]",
-              .example = "grove fill-mask --model models/small-leaf-tree \"He was a man of few [MASK].\"\n"
+              .example = "grove fill-mask --model models/small-leaf-tree \"Water is made of hydrogen and [MASK].\"\n"
                          "grove fill-mask --model models/small-leaf-tree --top 3 --json < sentences.txt"}) {}
 
   void Declare(CLI::App& app) override {

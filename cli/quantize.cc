@@ -15,7 +15,7 @@ class QuantizeVerb : public Verb {
   QuantizeVerb()
       : Verb({.name = "quantize",
               .summary = "Write a model with its large matrices in bf16 or int8, and report what that costs",
-              .example = "grove quantize models/small-leaf-tree --precision int8 --output small-int8\n"
+              .example = "grove quantize my-model --precision int8 --output my-model-int8\n"
                          "grove quantize my-bert --precision int8 --text reviews.txt --output my-bert-int8 --json"}) {}
 
   void Declare(CLI::App& app) override {

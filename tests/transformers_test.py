@@ -6,6 +6,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -111,7 +112,8 @@ class SmallModel(program.ProgramTest):
 
     def forward(self, folder, batch):
         save_file(batch, self.folder / "in.safetensors")
-        self.succeed("forward", "--model", folder, "--input", "in.safetensors", "--output", "out.safetensors")
+        self.succeed("forward", "--model", folder, "--precision", "fp32", "--input", "in.safetensors", "--output",
+                     "out.safetensors")
         return load_file(self.folder / "out.safetensors")["logits"]
 
     @staticmethod
@@ -132,10 +134,18 @@ class SmallModel(program.ProgramTest):
     def test_pipeline_and_tokenizer(self):
         fill = transformers.pipeline("fill-mask", str(self.exported), trust_remote_code=True)
         theirs = fill("The [MASK] rose over the hills.")[0]
-        ours = self.succeed_json("fill-mask", "--model", SMALL, "The [MASK] rose over the hills.")
+        ours = self.succeed_json("fill-mask", "--model", SMALL, "--precision", "fp32", "The [MASK] rose over the hills.")
         best = ours["results"][0]["masks"][0]["words"][0]
         self.assertEqual(theirs["token"], best["id"])
         self.assertAlmostEqual(theirs["score"], best["probability"], places=4)
+
+    def test_a_quantized_model_directory_itself_can_be_exported(self):
+        shutil.copytree(SMALL, self.folder / "int8")
+        export(self.folder / "int8", self.folder / "int8")
+        batch = self.batch()
+        with torch.no_grad():
+            torch.testing.assert_close(load(self.folder / "int8")(**batch).logits, load(self.exported)(**batch).logits)
+        self.assertEqual(self.succeed_json("info", "--model", self.folder / "int8")["precision"], "fp32")
 
     def test_the_model_directory_itself_can_be_exported(self):
         export(self.exported, self.exported)
@@ -145,7 +155,7 @@ class SmallModel(program.ProgramTest):
     def test_what_transformers_fine_tunes_grove_reads(self):
         batch = self.batch()
         model = load(self.exported, transformers.AutoModelForSequenceClassification, num_labels=3)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
         before = model(**batch, labels=torch.tensor([0, 1, 2])).loss
         before.backward()
         optimizer.step()
@@ -220,7 +230,8 @@ class Kinds(program.ProgramTest):
                     hidden = plain.encoder(batch["input_ids"], batch["attention_mask"])[-1]
                     expected = F.linear(hidden, plain.encoder.embedding.word_embedding.weight, bias)
                     torch.testing.assert_close(model(**batch).logits, expected, rtol=0, atol=1e-5)
-                self.succeed("forward", "--model", folder, "--input", "in.safetensors", "--output", "out.safetensors")
+                self.succeed("forward", "--model", folder, "--precision", "fp32", "--input", "in.safetensors", "--output",
+                     "out.safetensors")
                 ours, mask = load_file(self.folder / "out.safetensors")["logits"], batch["attention_mask"]
                 torch.testing.assert_close(masked(ours, mask), masked(expected, mask), rtol=0, atol=1e-4)
 

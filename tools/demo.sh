@@ -32,11 +32,11 @@ if [ -f "${shipped[0]}config.json" ]; then
   run "$grove" info --model "$model"
   tools/demo_report.py card "$model"
   run "$grove" fill-mask --model "$model" --top 5 \
-    "She opened the [MASK] and looked out into the garden." \
-    "He was a man of few [MASK]." \
-    "The [MASK] was shining and the birds were singing." \
-    "I have nothing to [MASK] to you, sir." \
-    "Water is made of hydrogen and [MASK]."
+    "Water is made of hydrogen and [MASK]." \
+    "He was elected [MASK] of the United States." \
+    "The band released their first [MASK] in 1994." \
+    "The river flows into the [MASK] sea." \
+    "She opened the [MASK] and looked out into the garden."
 else
   say "There is no model in models/, so this act is left out."
 fi

@@ -76,11 +76,12 @@ def table(models):
 def card(model):
     own = card_of(model)
     print(f"\nTrained on {own['tokens']:,} tokens in {own['seconds'] / 60:.1f} minutes on {own['device']}.")
-    print("Held-out loss (nats a masked word), beside twins trained on the same tokens in the same order:")
-    rows = [("word frequencies alone", own["data"]["unigram_entropy"])]
-    rows += [(twin["feed_forward"], twin["validation_loss"]) for twin in [own, *own.get("twins", [])]]
-    for name, loss in rows:
-        print(f"  {name:<45} {loss:.3f}")
+    print("Held-out loss (nats a masked word), beside models of the same width and depth on the same text:")
+    rows = [("word frequencies alone", "", own["data"]["unigram_entropy"])]
+    for twin in [own, *own.get("twins", [])]:
+        rows.append((twin["feed_forward"], f"{twin['tokens'] / 1e6:,.0f} M tokens", twin["validation_loss"]))
+    for name, tokens, loss in rows:
+        print(f"  {name:<60} {tokens:>15}  {loss:.3f}")
 
 
 def conclusion(unigram, losses):
