@@ -3,6 +3,7 @@
 #include "grove/model/attention.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -216,7 +217,15 @@ float* ThreadScratch(size_t size) {
 
 bool IsKey(const uint8_t* is_key, size_t row) { return is_key == nullptr || is_key[row] != 0; }
 
-// Keys transposed in blocks of 16 rows, so that both sides are whole cache lines. `qkv` is the head's query in row 0.
+// Some keys to columns of `to`, [depth, padded], and zeros up to kPad columns.
+void TransposeKeys(const std::array<const float*, kPad>& keys, size_t count, size_t depth, size_t padded, float* to) {
+  for (size_t i = 0; i < depth; ++i, to += padded) {
+    for (size_t k = 0; k < count; ++k) to[k] = keys[k][i];
+    std::fill(to + count, to + kPad, 0.0f);
+  }
+}
+
+// Keys transposed in blocks of 32 rows, so that both sides are whole cache lines. `qkv` is the head's query in row 0.
 HeadKeys PackHead(const AttentionShape& shape, const SequenceRows& rows, const float* qkv, const uint8_t* is_key,
                   float* memory) {
   const size_t depth = shape.head_width, stride = 3 * shape.width();
@@ -227,16 +236,17 @@ HeadKeys PackHead(const AttentionShape& shape, const SequenceRows& rows, const f
   head.padded = PadColumns(head.count);
   float* keys = memory;
   float* values = memory + depth * head.padded;
+  std::array<const float*, kPad> block{};
   size_t to = 0;
   for (size_t r = rows.begin; r < rows.begin + rows.count; ++r) {
     if (!IsKey(is_key, r)) continue;
     const float* key = qkv + r * stride + depth;
-    for (size_t i = 0; i < depth; ++i) keys[i * head.padded + to] = key[i];
+    block[to % kPad] = key;
     float* value = values + to * head.value_stride;
     std::fill(std::copy_n(key + depth, depth, value), value + head.value_stride, 0.0f);
-    ++to;
+    if (++to % kPad == 0) TransposeKeys(block, kPad, depth, head.padded, keys + to - kPad);
   }
-  for (size_t i = 0; i < depth; ++i) std::fill(keys + i * head.padded + to, keys + (i + 1) * head.padded, 0.0f);
+  if (to % kPad != 0) TransposeKeys(block, to % kPad, depth, head.padded, keys + to / kPad * kPad);
   if (shape.exact) {
     const size_t size = depth * head.padded + head.count * head.value_stride;
     for (size_t i = 0; i < size; ++i) memory[i] = RoundToTwelveBits(memory[i]);

@@ -135,10 +135,14 @@ void Finish(const DensePanels& task, size_t row, size_t rows, size_t column, con
   const size_t columns = std::min(kPanelColumns, task.columns - column);
   for (size_t r = 0; r < rows; ++r) {
     const float scale = task.row_scales[row + r];
-    float* y = task.y + (row + r) * task.y_stride + column;
+    // Nothing of them overlaps, or the compiler makes no vectors.
+    float* __restrict y = task.y + (row + r) * task.y_stride + column;
+    const int32_t* __restrict sum = sums + r * kPanelColumns;
+    const int32_t* __restrict offsets = task.column_offsets + column;
+    const float* __restrict scales = task.column_scales + column;
+    const float* __restrict bias = task.bias + column;
     for (size_t c = 0; c < columns; ++c) {
-      const auto sum = static_cast<float>(sums[r * kPanelColumns + c] + task.column_offsets[column + c]);
-      y[c] = sum * (scale * task.column_scales[column + c]) + task.bias[column + c];
+      y[c] = static_cast<float>(sum[c] + offsets[c]) * (scale * scales[c]) + bias[c];
     }
   }
 }
