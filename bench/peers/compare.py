@@ -64,12 +64,10 @@ def make_sides(args, folders, ids, mask, precision, inputs):
     return sides
 
 
-def take_turns(sides, seconds):
+def take_turns(sides, seconds, rounds):
     running = [side for side in sides if side.runner is not None]
-    for side in running:
-        side.runner.seconds()
     slowest = max(side.runner.seconds() for side in running)
-    for _ in range(int(min(max(seconds / slowest, 5), 200))):
+    for _ in range(int(min(max(seconds / slowest, rounds), 200))):
         for side in running:
             time.sleep(PAUSE)
             side.times.append(side.runner.seconds())
@@ -88,7 +86,7 @@ def measure(args, folders, sequences, ragged, precision):
     for side in sides:
         dense = not side.name.startswith("grove ") or side.name == "grove dense"
         side.compare(expected if dense else None, mask)
-    take_turns(sides, args.seconds)
+    take_turns(sides, args.seconds, args.rounds)
     for side in sides:
         if side.runner is not None:
             side.runner.close()
@@ -175,6 +173,7 @@ def parse():
     parser.add_argument("--kinds", nargs="+", default=list(models.FEED_FORWARDS), choices=list(models.FEED_FORWARDS))
     parser.add_argument("--rivals", nargs="*", default=list(rivals.RIVALS), choices=list(rivals.RIVALS))
     parser.add_argument("--seconds", type=float, default=10, help="for the slowest side of a table")
+    parser.add_argument("--rounds", type=int, default=5, help="at least so many, however long they take")
     for name, value in (("layers", 12), ("width", 768), ("heads", 12), ("intermediate", 3072), ("vocabulary", 30522),
                         ("length", 128)):
         parser.add_argument("--" + name, type=int, default=value)

@@ -201,50 +201,62 @@ void RunTask(Precision precision, const DensePanels& task) {
 
 }  // namespace
 
-struct DenseProduct::State {
-  DenseShape shape;
+struct DenseProduct::Packed {
   AlignedArray<float> fp32;  // one of the three
   AlignedArray<Bf16> bf16;
   Int8Panels int8;
-  AlignedArray<float> bias;              // [panels, 32], zeros without a bias
   size_t panel_bytes = 0;                // of 32 columns
   size_t panel_columns = kPanelColumns;  // of fp32: 16 or 32
 
-  const std::byte* weights() const {
-    if (shape.precision == Precision::kFp32) return reinterpret_cast<const std::byte*>(fp32.data());
-    if (shape.precision == Precision::kBf16) return reinterpret_cast<const std::byte*>(bf16.data());
+  Packed(const DenseShape& shape, const WeightsView& weights) {
+    const size_t in = shape.in, out = shape.out;
+    switch (shape.precision) {
+      case Precision::kBf16:
+        bf16 = PackBf16Panels(weights.bf16, in, out);
+        panel_bytes = RoundUpTo(2, in) * kPanelColumns * sizeof(Bf16);
+        break;
+      case Precision::kFp32:
+        panel_columns = HWY_DYNAMIC_DISPATCH(FloatPanelColumns)();
+        fp32 = PackPanels(weights.fp32, in, out, panel_columns);
+        if (shape.exact) RoundRowToTwelveBits(fp32.data(), fp32.size(), fp32.data());
+        panel_bytes = in * kPanelColumns * sizeof(float);
+        break;
+      case Precision::kInt8:
+        int8 = PackInt8Panels(weights.int8, weights.scales, in, out);
+        panel_bytes = RoundUpTo(4, in) * kPanelColumns;
+        break;
+    }
+  }
+
+  const std::byte* weights(Precision precision) const {
+    if (precision == Precision::kFp32) return reinterpret_cast<const std::byte*>(fp32.data());
+    if (precision == Precision::kBf16) return reinterpret_cast<const std::byte*>(bf16.data());
     return reinterpret_cast<const std::byte*>(int8.weights.data());
+  }
+};
+
+struct DenseProduct::State {
+  DenseShape shape;
+  std::shared_ptr<const Packed> packed;
+  AlignedArray<float> bias;  // [panels, 32], zeros without a bias
+
+  State(const DenseShape& s, std::shared_ptr<const Packed> weights, const float* of_outputs)
+      : shape(s), packed(std::move(weights)), bias(Panels(s.out) * kPanelColumns) {
+    if (of_outputs != nullptr) std::copy_n(of_outputs, shape.out, bias.data());
   }
 };
 
 bool Supports(Precision precision) { return precision != Precision::kBf16 || HasBf16Panels(); }
 
-DenseProduct::DenseProduct(const DenseShape& shape, const WeightsView& given, const float* bias, const ThreadPool&)
-    : state_(std::make_unique<State>()) {
+DenseProduct::DenseProduct(const DenseShape& shape, const WeightsView& given, const float* bias, const ThreadPool&) {
   GROVE_CHECK(Supports(shape.precision));
-  state_->shape = shape;
-  const size_t in = shape.in, out = shape.out;
   Weights memory;
-  const WeightsView weights = RoundedView(given, {.groups = out, .depth = in}, shape.precision, memory);
-  state_->bias = AlignedArray<float>(Panels(out) * kPanelColumns);
-  if (bias != nullptr) std::copy_n(bias, out, state_->bias.data());
-  switch (shape.precision) {
-    case Precision::kBf16:
-      state_->bf16 = PackBf16Panels(weights.bf16, in, out);
-      state_->panel_bytes = RoundUpTo(2, in) * kPanelColumns * sizeof(Bf16);
-      break;
-    case Precision::kFp32:
-      state_->panel_columns = HWY_DYNAMIC_DISPATCH(FloatPanelColumns)();
-      state_->fp32 = PackPanels(weights.fp32, in, out, state_->panel_columns);
-      if (shape.exact) RoundRowToTwelveBits(state_->fp32.data(), state_->fp32.size(), state_->fp32.data());
-      state_->panel_bytes = in * kPanelColumns * sizeof(float);
-      break;
-    case Precision::kInt8:
-      state_->int8 = PackInt8Panels(weights.int8, weights.scales, in, out);
-      state_->panel_bytes = RoundUpTo(4, in) * kPanelColumns;
-      break;
-  }
+  const WeightsView weights = RoundedView(given, {.groups = shape.out, .depth = shape.in}, shape.precision, memory);
+  state_ = std::make_unique<State>(shape, std::make_shared<const Packed>(shape, weights), bias);
 }
+
+DenseProduct::DenseProduct(const DenseProduct& weights, const float* bias)
+    : state_(std::make_unique<State>(weights.state_->shape, weights.state_->packed, bias)) {}
 
 DenseProduct::DenseProduct(DenseProduct&&) noexcept = default;
 DenseProduct& DenseProduct::operator=(DenseProduct&&) noexcept = default;
@@ -253,8 +265,29 @@ DenseProduct::~DenseProduct() = default;
 const DenseShape& DenseProduct::shape() const { return state_->shape; }
 
 size_t DenseProduct::bytes() const {
-  return Panels(state_->shape.out) * (state_->panel_bytes + kPanelColumns * sizeof(float)) +
-         state_->int8.scales.size() * 2 * sizeof(float);
+  return Panels(state_->shape.out) * (state_->packed->panel_bytes + kPanelColumns * sizeof(float)) +
+         state_->packed->int8.scales.size() * 2 * sizeof(float);
+}
+
+void DenseProduct::CopyWeights(size_t out, float* to) const {
+  const Packed& packed = *state_->packed;
+  const size_t in = state_->shape.in;
+  // Of panels [in / group, columns, group].
+  const auto copy = [&](const auto* weights, size_t columns, size_t group, const auto& value) {
+    const auto* panel = weights + out / columns * columns * RoundUpTo(group, in) + out % columns * group;
+    for (size_t i = 0; i < in; ++i) to[i] = value(panel[i / group * columns * group + i % group]);
+  };
+  switch (state_->shape.precision) {
+    case Precision::kBf16:
+      return copy(packed.bf16.data(), kPanelColumns, 2, [](Bf16 weight) { return ToFloat(weight); });
+    case Precision::kFp32:
+      return copy(packed.fp32.data(), packed.panel_columns, 1, [](float weight) { return weight; });
+    case Precision::kInt8: {
+      const float scale = packed.int8.scales[out];
+      return copy(packed.int8.weights.data(), kPanelColumns, 4,
+                  [scale](int8_t weight) { return static_cast<float>(weight) * scale; });
+    }
+  }
 }
 
 void DenseProduct::Forward(const float* x, size_t rows, float* y, ThreadPool& pool) const {
@@ -265,10 +298,11 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
                            ThreadPool& pool) const {
   const State& state = *state_;
   const DenseShape& shape = state.shape;
+  const Packed& packed = *state.packed;
   const size_t panels = Panels(shape.out);
   if (panels == 0 || rows == 0) return;
   const size_t row_block = RowBlock(rows), blocks = (rows + row_block - 1) / row_block;
-  const Rows converted = ConvertRows(shape, state.int8, x, x_stride, rows, pool);
+  const Rows converted = ConvertRows(shape, packed.int8, x, x_stride, rows, pool);
   const bool int8 = shape.precision == Precision::kInt8;
   // Enough tasks for all threads to end at about the same time, few enough for a block of rows to serve many panels.
   const size_t wanted = pool.threads() == 1 ? 1 : 4 * pool.threads();
@@ -278,7 +312,7 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
     for (size_t task = begin; task < end; ++task) {
       const size_t row = task / groups * row_block, panel = task % groups * per_group, column = panel * kPanelColumns;
       DensePanels part{.x = static_cast<const std::byte*>(converted.data) + row * converted.stride * converted.element,
-                       .weights = state.weights() + panel * state.panel_bytes,
+                       .weights = packed.weights(shape.precision) + panel * packed.panel_bytes,
                        .bias = state.bias.data() + column,
                        .y = y + row * y_stride + column,
                        .x_stride = converted.stride,
@@ -287,12 +321,12 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
                        .in = shape.in,
                        .columns = std::min(per_group * kPanelColumns, shape.out - column),
                        .activation = shape.activation,
-                       .panel_columns = state.panel_columns};
+                       .panel_columns = packed.panel_columns};
       if (int8) {
         part.row_scales = converted.scales + row;
-        part.column_scales = state.int8.scales.data() + column;
-        part.column_offsets = state.int8.offsets.data() + column;
-        part.int8_tiles = state.int8.tiles;
+        part.column_scales = packed.int8.scales.data() + column;
+        part.column_offsets = packed.int8.offsets.data() + column;
+        part.int8_tiles = packed.int8.tiles;
       }
       RunTask(shape.precision, part);
     }

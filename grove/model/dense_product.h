@@ -43,12 +43,16 @@ class DenseProduct {
   // `weights` [out, in] as in checkpoints, in the precision of `shape` or fp32, which is rounded; `bias` [out] or null;
   // both copied. The precision must be supported.
   DenseProduct(const DenseShape& shape, const WeightsView& weights, const float* bias, const ThreadPool& pool);
+  // The packed weights of another product, which both own, with a bias [out] or null.
+  DenseProduct(const DenseProduct& weights, const float* bias);
   DenseProduct(DenseProduct&&) noexcept;
   DenseProduct& operator=(DenseProduct&&) noexcept;
   ~DenseProduct();
 
   const DenseShape& shape() const;
   size_t bytes() const;  // of the packed weights and the bias
+  // to [in]: the weights of one output as floats, from the packed ones. Slower than from a row: it reads `in` places.
+  void CopyWeights(size_t out, float* to) const;
 
   // x [rows, in] -> y [rows, out], overwritten; x and y must not overlap.
   void Forward(const float* x, size_t rows, float* y, ThreadPool& pool) const;
@@ -57,6 +61,7 @@ class DenseProduct {
   void Forward(const float* x, size_t x_stride, size_t rows, float* y, size_t y_stride, ThreadPool& pool) const;
 
  private:
+  struct Packed;
   struct State;
   std::unique_ptr<State> state_;
 };

@@ -74,14 +74,30 @@ Names NamesOf(const ModelConfig& config) {
           name("LayerNorm")};
 }
 
+// Whether a masked-LM head multiplies with the words.
+bool SharesWords(const ParameterSource& source, const ModelConfig& config) {
+  return config.head.kind == HeadKind::kMaskedLm && !(config.crammed() && source.Has("decoder.weight"));
+}
+
+DenseShape WordShape(const ModelConfig& config, Precision precision) {
+  return {
+      .in = static_cast<size_t>(config.width), .out = static_cast<size_t>(config.vocabulary), .precision = precision};
+}
+
 }  // namespace
 
-Result<Embedding> Embedding::Load(const ParameterSource& source, const ModelConfig& config, Precision precision) {
+Result<Embedding> Embedding::Load(const ParameterSource& source, const ModelConfig& config, Precision precision,
+                                  const ThreadPool& pool) {
   const Names names = NamesOf(config);
   Embedding embedding;
   embedding.width_ = static_cast<size_t>(config.width);
   GROVE_ASSIGN_OR_RETURN(embedding.words_,
                          ReadWeights(source, names.words, {.shape = {config.vocabulary, config.width}}, precision));
+  embedding.shape_ = WordShape(config, precision);
+  if (SharesWords(source, config)) {
+    embedding.packed_.emplace(embedding.shape_, embedding.words_.view(), nullptr, pool);
+    embedding.words_ = {};
+  }
   if (config.position == PositionKind::kLearned) {
     GROVE_ASSIGN_OR_RETURN(AlignedArray<float> table, source.Read(names.positions, {config.max_length, config.width}));
     embedding.positions_ = std::make_unique<Positions>(std::move(table));
@@ -103,13 +119,19 @@ Result<Embedding> Embedding::Load(const ParameterSource& source, const ModelConf
   return embedding;
 }
 
+DenseProduct Embedding::WordProduct(const float* bias, const ThreadPool& pool) const {
+  if (packed_) return {*packed_, bias};
+  return {shape_, words_.view(), bias, pool};
+}
+
 void Embedding::Forward(const PackedTokens& tokens, float* y, ThreadPool& pool) const {
   const auto positions = positions_->AtLeast(tokens.length);
   const WeightsView words = words_.view();
   pool.ParallelFor(tokens.tokens, 32, [&](size_t begin, size_t end) {
     for (size_t token = begin; token < end; ++token) {
       float* row = y + token * width_;
-      CopyRow(words, static_cast<size_t>(tokens.ids[token]), width_, row);
+      const auto word = static_cast<size_t>(tokens.ids[token]);
+      packed_ ? packed_->CopyWeights(word, row) : CopyRow(words, word, width_, row);
       AddInto(positions->data() + tokens.places[token] % tokens.length * width_, width_, row);
       const size_t type = tokens.types == nullptr ? 0 : tokens.types[token];
       if (types_.size() > 0) AddInto(types_.data() + type * width_, width_, row);

@@ -56,7 +56,7 @@ Result<Encoder> Encoder::Load(const ParameterSource& source, const ModelConfig& 
                               const EncoderOptions& options) {
   EncoderOptions own = options;
   own.precision = options.precision.value_or(DefaultPrecision(config));
-  GROVE_ASSIGN_OR_RETURN(Embedding embedding, Embedding::Load(source, config, *own.precision));
+  GROVE_ASSIGN_OR_RETURN(Embedding embedding, Embedding::Load(source, config, *own.precision, *pool));
   Encoder encoder(config, own, pool, std::move(embedding));
   for (int64_t i = 0; i < config.layers; ++i) {
     GROVE_ASSIGN_OR_RETURN(Layer layer, encoder.LoadLayer(source, i));

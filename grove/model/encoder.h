@@ -58,7 +58,7 @@ class Encoder {
   const ModelConfig& config() const { return config_; }
   Precision precision() const { return *options_.precision; }
   ThreadPool& pool() const { return *pool_; }
-  WeightsView word_embedding() const { return embedding_.words(); }  // [vocabulary, width], in precision()
+  const Embedding& embedding() const { return embedding_; }
 
   // hidden [batch, length, width], 0 at padding, which is not computed. An error if the batch is longer than the
   // model's limit or has an id outside the vocabulary. With the same `arena` and a batch no larger than before, dense

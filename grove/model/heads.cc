@@ -74,8 +74,8 @@ Result<MaskedLmHead> MaskedLmHead::Load(const ParameterSource& source, const Enc
   if (!names.bias.empty()) {
     GROVE_ASSIGN_OR_RETURN(bias, source.Read(names.bias, {config.vocabulary}));
   }
-  const WeightsView weights = own.empty() ? encoder.word_embedding() : own.view();
-  MaskedLmHead head(DenseProduct(shape, weights, bias.data(), encoder.pool()));
+  MaskedLmHead head(own.empty() ? encoder.embedding().WordProduct(bias.data(), encoder.pool())
+                                : DenseProduct(shape, own.view(), bias.data(), encoder.pool()));
   if (names.transform.empty()) return head;
   const bool relu = config.feed_forward.nonlinearity == NonLinearity::kRelu;
   const DenseShape transform{.in = shape.in,
