@@ -167,7 +167,7 @@ def parse():
     parser.add_argument("--json", help="JSON file to write")
     parser.add_argument("--work", type=pathlib.Path, default=HERE / "work", help="folder for models and batches")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--batch", type=int, nargs="*", default=[1, 32])
     parser.add_argument("--ragged-batch", type=int, nargs="*", default=[32], help="batches of lengths from 8 on")
     parser.add_argument("--precision", nargs="+", choices=["fp32", "bf16", "int8"], default=["fp32", "bf16", "int8"])
     parser.add_argument("--kinds", nargs="+", default=list(models.FEED_FORWARDS), choices=list(models.FEED_FORWARDS))
