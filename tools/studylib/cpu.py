@@ -61,8 +61,9 @@ def timed(options, models):
 def chosen_rows(options):
     if options.rows:
         return options.rows.split(",")
-    found = results.load_results(options.results)
-    return sorted({r["row"] for r in found if r["base"] == "base" and r["status"] == "ok"})
+    shape = runner.shape_of(rows.load_base())
+    found = [r for r in results.load_results(options.results) if r["status"] == "ok"]
+    return sorted({r["row"] for r in found if runner.shape_of(rows.load_base(r["base"])) == shape})
 
 
 def measure(options):
