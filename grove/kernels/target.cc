@@ -6,10 +6,40 @@
 #include <hwy/targets.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
+
+#if defined(__linux__) && defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define GROVE_AMX 1
+#include <sys/syscall.h>
+#include <unistd.h>
+#else
+#define GROVE_AMX 0
+#endif
 
 namespace grove {
 namespace {
+
+constexpr std::string_view kTilesName = "AVX3_AMX";
+
+#if GROVE_AMX
+// Linux gives a process the tile registers, 8 KiB of state a thread, only when it asks for them.
+bool AskForTiles() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+bool MachineHasTiles() {
+  static const bool present = (hwy::SupportedTargets() & HWY_AVX3) != 0 && __builtin_cpu_supports("avx512bf16") &&
+                              __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("amx-tile") &&
+                              __builtin_cpu_supports("amx-int8") && __builtin_cpu_supports("amx-bf16") && AskForTiles();
+  return present;
+}
+#else
+bool MachineHasTiles() { return false; }
+#endif
+
+std::atomic<bool> tiles_allowed{true};
 
 std::vector<std::string> Names(int64_t targets) {
   std::vector<std::string> names;
@@ -37,13 +67,24 @@ int64_t Available() {
   return available;
 }
 
+std::vector<std::string> WithTiles(bool tiles, std::vector<std::string> names) {
+  if (tiles) names.emplace(names.begin(), kTilesName);
+  return names;
+}
+
 }  // namespace
 
-std::vector<std::string> CompiledTargets() { return Names(HWY_TARGETS); }
+std::vector<std::string> CompiledTargets() { return WithTiles(GROVE_AMX == 1, Names(HWY_TARGETS)); }
 
-std::vector<std::string> AvailableTargets() { return Names(Available()); }
+std::vector<std::string> AvailableTargets() {
+  const int64_t available = Available();
+  return WithTiles(MachineHasTiles(), Names(available));
+}
+
+bool ActiveTargetHasTiles() { return tiles_allowed.load(std::memory_order_relaxed) && MachineHasTiles(); }
 
 std::string ActiveTarget() {
+  if (ActiveTargetHasTiles()) return std::string(kTilesName);
   const int64_t usable = Available() & hwy::SupportedTargets();
   return hwy::TargetName(usable & -usable);
 }
@@ -51,16 +92,19 @@ std::string ActiveTarget() {
 Status ForceTarget(std::string_view name) {
   int64_t chosen = 0;  // 0 lifts the restriction
   const int64_t available = Available();
-  if (!name.empty() && !EqualIgnoringCase(name, "best")) {
+  const bool has_tiles = MachineHasTiles(), best = name.empty() || EqualIgnoringCase(name, "best");
+  const bool tiles = has_tiles && (best || EqualIgnoringCase(name, kTilesName));
+  if (!best && !tiles) {
     for (int bit = 0; bit < 63; ++bit) {
       const int64_t target = int64_t{1} << bit;
       if ((available & target) && EqualIgnoringCase(name, hwy::TargetName(target))) chosen = target;
     }
     if (chosen == 0) {
       return Error(ErrorCode::kInvalidArgument, "no instruction set '" + std::string(name) +
-                                                    "' on this machine; use one of " + Join(Names(available)));
+                                                    "' on this machine; use one of " + Join(AvailableTargets()));
     }
   }
+  tiles_allowed = tiles;
   hwy::SetSupportedTargetsForTest(chosen);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
   return Ok{};

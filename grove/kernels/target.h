@@ -2,7 +2,8 @@
 // Copyright 2026 The Grove Authors.
 //
 // Which instruction set the kernels use. The best one the machine has is chosen at run time; --target or GROVE_TARGET
-// forces one, and a name that is unknown or not on this machine is an error, never a silent fallback.
+// forces one, and a name that is unknown or not on this machine is an error, never a silent fallback. "AVX3_AMX" is
+// AVX3 with the tile registers of AMX beside it, for products of bf16 and int8.
 #pragma once
 
 #include <string>
@@ -13,9 +14,10 @@
 
 namespace grove {
 
-std::vector<std::string> CompiledTargets();   // best first, e.g. "AVX3", "AVX2", "SSE4", "SCALAR"
+std::vector<std::string> CompiledTargets();   // best first, e.g. "AVX3_AMX", "AVX3", "AVX2", "SSE4", "SCALAR"
 std::vector<std::string> AvailableTargets();  // compiled and supported by this machine
 std::string ActiveTarget();
+bool ActiveTargetHasTiles();  // of AMX
 
 // Restricts dispatch to `name` ("AVX2", any case). "" or "best" lifts the restriction.
 Status ForceTarget(std::string_view name);

@@ -10,6 +10,7 @@
 #include "grove/base/aligned.h"
 #include "grove/base/bf16.h"
 #include "grove/model/dense_product.h"
+#include "grove/quant/quantization.h"
 
 namespace grove {
 
@@ -65,11 +66,16 @@ struct Int8Panels {
   AlignedArray<float> scales;       // [panels, 32]
   AlignedArray<int32_t> offsets;    // [panels, 32]: what tiles that take x + 128 for x have too much
   const Int8Tile* tiles = nullptr;  // by rows: the best that the machine had when they were packed
+  bool shifted = true;              // whether they take x + 128
 };
 Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in, size_t out);
 inline size_t Int8RowStride(size_t in) { return RoundUpTo(64, in) + 64; }
 void ToInt8Rows(const Int8Panels& panels, const float* x, size_t x_stride, size_t rows, size_t in, uint8_t* to,
                 float* scales);
 void RunInt8Panels(const DensePanels& task);
+
+// Both, with the tile registers of AMX (quant/amx_block.h). int8: for panels and rows as AVX512-VNNI takes them.
+void RunAmxPanels(Quantization precision, const DensePanels& task);
+inline constexpr size_t kAmxRowBlock = 384;  // rows of a task at most
 
 }  // namespace grove

@@ -6,8 +6,10 @@
 
 #include "grove/base/aligned.h"
 #include "grove/base/check.h"
+#include "grove/kernels/target.h"
 #include "grove/model/dense_panels.h"
 #include "grove/model/row_ops.h"
+#include "grove/quant/amx_block.h"
 #include "grove/quant/round_weights.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -121,9 +123,10 @@ HWY_EXPORT(RunPanels);
 constexpr size_t kMaxRowBlock = 144;
 
 // Blocks of like size, whole tiles but for the last: every block reads all weights.
-size_t RowBlock(size_t rows) {
-  const size_t blocks = (rows + kMaxRowBlock - 1) / kMaxRowBlock;
-  return RoundUpTo(kMaxTileRows, (rows + blocks - 1) / blocks);
+size_t RowBlock(size_t rows, bool amx) {
+  const size_t most = amx ? kAmxRowBlock : kMaxRowBlock, tile = amx ? kAmxRows : kMaxTileRows;
+  const size_t blocks = (rows + most - 1) / most;
+  return RoundUpTo(tile, (rows + blocks - 1) / blocks);
 }
 
 size_t Panels(size_t out) { return (out + kPanelColumns - 1) / kPanelColumns; }
@@ -188,7 +191,16 @@ Rows ConvertRows(const DenseShape& shape, const Int8Panels& int8, const float* x
   return {to, stride, 1, scales};
 }
 
-void RunTask(Precision precision, const DensePanels& task) {
+// bf16 always if the target has them, as their sums differ from those of AVX512-BF16 in the last digits. Integers do
+// not: few rows, which leave most of a tile empty, are left to AVX512-VNNI.
+bool UsesAmx(Precision precision, const Int8Panels& int8, size_t rows) {
+  constexpr size_t kFewRows = 3;
+  if (precision == Precision::kFp32 || !ActiveTargetHasTiles()) return false;
+  return precision == Precision::kBf16 || (int8.shifted && rows > kFewRows);
+}
+
+void RunTask(Precision precision, bool amx, const DensePanels& task) {
+  if (amx) return RunAmxPanels(precision == Precision::kBf16 ? Quantization::kBf16 : Quantization::kInt8, task);
   switch (precision) {
     case Precision::kBf16:
       return RunBf16Panels(task);
@@ -301,7 +313,8 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
   const Packed& packed = *state.packed;
   const size_t panels = Panels(shape.out);
   if (panels == 0 || rows == 0) return;
-  const size_t row_block = RowBlock(rows), blocks = (rows + row_block - 1) / row_block;
+  const bool amx = UsesAmx(shape.precision, packed.int8, rows);
+  const size_t row_block = RowBlock(rows, amx), blocks = (rows + row_block - 1) / row_block;
   const Rows converted = ConvertRows(shape, packed.int8, x, x_stride, rows, pool);
   const bool int8 = shape.precision == Precision::kInt8;
   // Enough tasks for all threads to end at about the same time, few enough for a block of rows to serve many panels.
@@ -328,7 +341,7 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
         part.column_offsets = packed.int8.offsets.data() + column;
         part.int8_tiles = packed.int8.tiles;
       }
-      RunTask(shape.precision, part);
+      RunTask(shape.precision, amx, part);
     }
   });
 }

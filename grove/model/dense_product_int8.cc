@@ -154,6 +154,7 @@ Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in,
   Int8Panels packed{AlignedArray<int8_t>(columns * steps), AlignedArray<float>(columns), AlignedArray<int32_t>(columns),
                     BestTiles()};
   const int32_t shift = ShiftOf(packed.tiles);
+  packed.shifted = shift != 0;
   std::copy_n(scales, out, packed.scales.data());
   for (size_t o = 0; o < out; ++o) {
     const int8_t* row = weights + o * in;
@@ -170,10 +171,9 @@ Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in,
 
 void ToInt8Rows(const Int8Panels& panels, const float* x, size_t x_stride, size_t rows, size_t in, uint8_t* to,
                 float* scales) {
-  const bool is_signed = ShiftOf(panels.tiles) == 0;
   for (size_t r = 0; r < rows; ++r, to += Int8RowStride(in)) {
     RoundToBytes(x + r * x_stride, in, scales[r], to);
-    for (size_t i = 0; is_signed && i < in; ++i) to[i] ^= 0x80;
+    for (size_t i = 0; !panels.shifted && i < in; ++i) to[i] ^= 0x80;
   }
 }
 

@@ -70,5 +70,6 @@ const RowKernels& RowKernelsFor();
 const RowKernels& PortableRowKernels();
 const RowKernels* Avx2RowKernels();
 const RowKernels* Avx512RowKernels();
+const RowKernels* AmxRowKernels();  // those of AVX-512, with blocks in the tile registers of AMX
 
 }  // namespace grove

@@ -4,6 +4,7 @@
 #define HWY_TARGET_INCLUDE "grove/quant/rows_portable.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target:
+#include "grove/kernels/target.h"
 #include "grove/quant/rows_portable-inl.h"
 
 #if HWY_ONCE
@@ -59,6 +60,8 @@ const RowKernels& PortableRowKernels() {
 const RowKernels& RowKernelsFor() {
   static const RowKernels* const avx512 = Avx512RowKernels();
   static const RowKernels* const avx2 = Avx2RowKernels();
+  static const RowKernels* const amx = AmxRowKernels();
+  if (amx && ActiveTargetHasTiles()) return *amx;
   if (avx512 && HWY_DYNAMIC_DISPATCH(HasAvx512)()) return *avx512;
   return avx2 && HWY_DYNAMIC_DISPATCH(HasAvx2)() ? *avx2 : PortableRowKernels();
 }
