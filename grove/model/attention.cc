@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "grove/base/aligned.h"
+#include "grove/kernels/target.h"
+#include "grove/model/attention_amx.h"
 #include "grove/model/row_ops.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -22,8 +24,7 @@
 #define GROVE_MODEL_ATTENTION_ONCE_
 namespace grove {
 
-constexpr size_t kPad = 32;        // columns of a tile on the widest target
-constexpr size_t kKeyBlock = 256;  // keys that a tile of queries meets at a time
+constexpr size_t kPad = 32;  // columns of a tile on the widest target
 
 // Keys and values of one head of one sequence as tiles read them.
 struct HeadKeys {
@@ -195,6 +196,12 @@ void AttendHead(const HeadKeys& head, const HeadQueries& queries, float* scratch
   }
 }
 
+void SoftmaxOfRowsSimd(const ScoreRows& rows) {
+  for (size_t r = 0; r < rows.rows; ++r) {
+    rows.shrink[r] = SoftmaxBlock(rows.scores + r * kKeyBlock, rows.count, rows.padded, rows.largest[r], rows.sum[r]);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace grove
 HWY_AFTER_NAMESPACE();
@@ -204,6 +211,7 @@ namespace grove {
 namespace {
 
 HWY_EXPORT(AttendHead);
+HWY_EXPORT(SoftmaxOfRowsSimd);
 
 constexpr size_t kWidestTile = 12;  // rows
 
@@ -258,12 +266,20 @@ HeadKeys PackHead(const AttentionShape& shape, const SequenceRows& rows, const f
 
 }  // namespace
 
+void SoftmaxOfRows(const ScoreRows& rows) { HWY_DYNAMIC_DISPATCH(SoftmaxOfRowsSimd)(rows); }
+
 void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t* is_key, float* out, ThreadPool& pool) {
   const size_t width = shape.width(), depth = shape.head_width, stride = 3 * width;
+  const bool amx = shape.bf16 && ActiveTargetHasTiles();
   const auto run = [&](size_t task) {
     const SequenceRows& rows = shape.sequences[task / shape.heads];
     const size_t head = task % shape.heads;
     if (rows.count == 0) return;
+    if (amx) {
+      return AttendHeadAmx({qkv + head * 3 * depth + rows.begin * stride, stride, rows.count, depth,
+                            is_key == nullptr ? nullptr : is_key + rows.begin, out + rows.begin * width + head * depth,
+                            width});
+    }
     const size_t value_stride = PadColumns(depth), tile = kWidestTile * (depth + value_stride);
     float* scratch = ThreadScratch(tile + depth * PadColumns(rows.count) + rows.count * value_stride);
     const float* base = qkv + head * 3 * depth;

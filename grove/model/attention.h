@@ -22,6 +22,8 @@ struct AttentionShape {
   size_t head_width = 0;
   // Queries, keys, values and probabilities are rounded to 12 significant bits: every target then gives the same bits.
   bool exact = false;
+  // Queries, keys, values and probabilities are rounded to bf16 where the target has AMX's tiles, and nowhere else.
+  bool bf16 = false;
 
   size_t width() const { return heads * head_width; }
 };

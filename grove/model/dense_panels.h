@@ -76,6 +76,6 @@ void RunInt8Panels(const DensePanels& task);
 
 // Both, with the tile registers of AMX (quant/amx_block.h). int8: for panels and rows as AVX512-VNNI takes them.
 void RunAmxPanels(Quantization precision, const DensePanels& task);
-inline constexpr size_t kAmxRowBlock = 384;  // rows of a task at most
+inline constexpr size_t kAmxRowBlock = 512;  // rows of a task at most
 
 }  // namespace grove

@@ -26,9 +26,19 @@ namespace grove {
 namespace {
 
 constexpr size_t kLanes = 16;
-constexpr size_t kGroupBytes = 4;  // of a row: two bf16 or four integers
+constexpr size_t kGroupBytes = 4;               // of a row: two bf16 or four integers
+constexpr size_t kStepGroups = 16;              // what a tile takes of a row
+constexpr size_t kCutGroups = 8 * kStepGroups;  // 16 KiB of a panel
+constexpr size_t kRowsAtOnce = 128;
+constexpr size_t kSegmentBytes = 800 << 10;
 
 static_assert(kAmxColumns == kPanelColumns);
+
+constexpr size_t ElementBytes(Quantization precision) { return precision == Quantization::kInt8 ? 1 : 2; }
+constexpr size_t Groups(Quantization precision, size_t in) {
+  const size_t group = kGroupBytes / ElementBytes(precision);
+  return (in + group - 1) / group;
+}
 
 // One product's sums [rows, 32] to values, in place.
 void FinishBf16(const DensePanels& task, size_t rows, size_t column, float* values) {
@@ -62,44 +72,88 @@ void Activate(Quantization precision, DenseActivation activation, size_t count, 
                                    : ActivateInPlace(kind, count, values);
 }
 
-void CopyOut(const float* values, size_t rows, size_t columns, float* y, size_t y_stride) {
-  if (columns < kPanelColumns) {
-    for (size_t r = 0; r < rows; ++r) std::copy_n(values + r * kPanelColumns, columns, y + r * y_stride);
-    return;
+void CopyRows(const float* from, size_t from_stride, size_t rows, size_t columns, float* to, size_t to_stride) {
+  for (size_t r = 0; r < rows; ++r, from += from_stride, to += to_stride) {
+    if (columns < kPanelColumns) {
+      std::copy_n(from, columns, to);
+      continue;
+    }
+    _mm512_storeu_ps(to, _mm512_loadu_ps(from));
+    _mm512_storeu_ps(to + kLanes, _mm512_loadu_ps(from + kLanes));
   }
-  for (size_t r = 0; r < rows; ++r, values += kPanelColumns, y += y_stride) {
-    _mm512_storeu_ps(y, _mm512_load_ps(values));
-    _mm512_storeu_ps(y + kLanes, _mm512_load_ps(values + kLanes));
+}
+
+// A part of the product: groups [begin, end) of the sums, rows [row, row + rows) of the task, one panel.
+struct Part {
+  size_t begin, end;
+  size_t row, rows;
+  size_t column;
+  const std::byte* panel;
+  const std::byte* ahead;  // the panel that comes next, its share for these rows
+  size_t ahead_bytes;
+};
+
+// Cut so that the piece of the panel in work and a tile's rows stay in the first-level cache. sums [rows, 32], added to
+// unless the part begins the sum.
+void AddPart(AmxTiles& tiles, Quantization precision, const DensePanels& task, const Part& part, float* sums) {
+  const size_t element = ElementBytes(precision), groups = part.end - part.begin;
+  const size_t cuts = (groups + kCutGroups - 1) / kCutGroups, blocks = (part.rows + kAmxRows - 1) / kAmxRows;
+  const size_t depth = RoundUpTo(kStepGroups, (groups + cuts - 1) / cuts);
+  const size_t share = RoundUpTo(kCacheLineBytes, part.ahead_bytes / (cuts * blocks) + 1);
+  const std::byte *x = static_cast<const std::byte*>(task.x) + part.row * task.x_stride * element, *ahead = part.ahead;
+  for (size_t begin = part.begin; begin < part.end; begin += depth) {
+    for (size_t r = 0; r < part.rows; r += kAmxRows) {
+      const size_t asked = std::min<size_t>(share, part.ahead + part.ahead_bytes - ahead);
+      const AmxBlock block{.a = x + r * task.x_stride * element + begin * kGroupBytes,
+                           .a_stride = task.x_stride * element,
+                           .b = part.panel + begin * kPanelColumns * kGroupBytes,
+                           .b_stride = kPanelColumns * kGroupBytes,
+                           .c = sums + r * kPanelColumns,
+                           .c_stride = kPanelColumns * sizeof(float),
+                           .groups = std::min(depth, part.end - begin),
+                           .ahead = ahead,
+                           .ahead_bytes = asked};
+      tiles.Multiply(precision, block, std::min(kAmxRows, part.rows - r), kPanelColumns, begin > 0);
+      ahead += asked;
+    }
   }
+}
+
+// Sums that are not complete lie in y.
+void RunPart(AmxTiles& tiles, Quantization precision, const DensePanels& task, const Part& part) {
+  alignas(64) float values[kRowsAtOnce * kPanelColumns];
+  const size_t columns = std::min(kPanelColumns, task.columns - part.column);
+  float* y = task.y + part.row * task.y_stride + part.column;
+  if (part.begin > 0) CopyRows(y, task.y_stride, part.rows, columns, values, kPanelColumns);
+  AddPart(tiles, precision, task, part, values);
+  if (part.end == Groups(precision, task.in)) {
+    precision == Quantization::kInt8 ? FinishInt8(task, part.row, part.rows, part.column, values)
+                                     : FinishBf16(task, part.rows, part.column, values);
+    Activate(precision, task.activation, part.rows * kPanelColumns, values);
+  }
+  CopyRows(values, kPanelColumns, part.rows, columns, y, task.y_stride);
 }
 
 }  // namespace
 
 void RunAmxPanels(Quantization precision, const DensePanels& task) {
-  const size_t group = precision == Quantization::kInt8 ? 4 : 2, groups = RoundUpTo(group, task.in) / group;
-  const size_t panel_bytes = groups * kPanelColumns * kGroupBytes, element = kGroupBytes / group;
-  const size_t tiles_count = (task.rows + kAmxRows - 1) / kAmxRows;
-  alignas(64) float values[kAmxRows * kPanelColumns];
+  const size_t groups = Groups(precision, task.in), panel_bytes = groups * kPanelColumns * kGroupBytes;
+  // Long rows are taken in segments, so that those of all rows stay in the second-level cache for all panels.
+  const size_t segments = (task.rows * groups * kGroupBytes + kSegmentBytes - 1) / kSegmentBytes;
+  const size_t depth = RoundUpTo(kStepGroups, (groups + segments - 1) / segments);
   AmxTiles tiles;
-  for (size_t column = 0; column < task.columns; column += kPanelColumns) {
-    const std::byte* panel = static_cast<const std::byte*>(task.weights) + column / kPanelColumns * panel_bytes;
-    const bool more = column + kPanelColumns < task.columns;
-    for (size_t row = 0; row < task.rows; row += kAmxRows) {
-      if (more) PrefetchPart(panel + panel_bytes, panel_bytes, row / kAmxRows, tiles_count);
-      const size_t rows = std::min(kAmxRows, task.rows - row);
-      const AmxBlock block{.a = static_cast<const std::byte*>(task.x) + row * task.x_stride * element,
-                           .a_stride = task.x_stride * element,
-                           .b = panel,
-                           .b_stride = kPanelColumns * kGroupBytes,
-                           .c = values,
-                           .c_stride = kPanelColumns * sizeof(float),
-                           .groups = groups};
-      tiles.Multiply(precision, block, rows, kPanelColumns);
-      precision == Quantization::kInt8 ? FinishInt8(task, row, rows, column, values)
-                                       : FinishBf16(task, rows, column, values);
-      Activate(precision, task.activation, rows * kPanelColumns, values);
-      CopyOut(values, rows, std::min(kPanelColumns, task.columns - column), task.y + row * task.y_stride + column,
-              task.y_stride);
+  for (size_t begin = 0; begin < groups; begin += depth) {
+    const size_t end = std::min(begin + depth, groups);
+    const auto* panel = static_cast<const std::byte*>(task.weights);
+    for (size_t column = 0; column < task.columns; column += kPanelColumns, panel += panel_bytes) {
+      const bool more = column + kPanelColumns < task.columns;
+      const size_t ahead_bytes = more ? (end - begin) * kPanelColumns * kGroupBytes : 0;
+      for (size_t row = 0; row < task.rows; row += kRowsAtOnce) {
+        const size_t rows = std::min(kRowsAtOnce, task.rows - row);
+        const size_t first = ahead_bytes * row / task.rows, last = ahead_bytes * (row + rows) / task.rows;
+        const std::byte* next = panel + panel_bytes + begin * kPanelColumns * kGroupBytes;
+        RunPart(tiles, precision, task, {begin, end, row, rows, column, panel, next + first, last - first});
+      }
     }
   }
 }

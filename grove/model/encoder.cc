@@ -107,7 +107,8 @@ void Encoder::RunLayer(size_t index, const PackedTokens& tokens, const Buffers& 
   const Layer& layer = layers_[index];
   const size_t rows = tokens.tokens, width = static_cast<size_t>(config_.width);
   const auto heads = static_cast<size_t>(config_.heads);
-  const AttentionShape attention{tokens.sequences, heads, width / heads, precision() == Precision::kInt8};
+  const AttentionShape attention{tokens.sequences, heads, width / heads, precision() == Precision::kInt8,
+                                 precision() == Precision::kBf16};
   layer.query_key_value.Forward(buffers.normed, rows, buffers.query_key_value, *pool_);
   SelfAttention(attention, buffers.query_key_value, tokens.is_key, buffers.mixed, *pool_);
   layer.attention_out.Forward(buffers.mixed, rows, buffers.out, *pool_);

@@ -82,7 +82,13 @@ void Steps(const AmxBlock& block, size_t first_group, size_t steps, bool add) {
   }
   const std::byte* a = static_cast<const std::byte*>(block.a) + 4 * first_group;
   const std::byte* b = static_cast<const std::byte*>(block.b) + first_group * block.b_stride;
+  const auto* ahead = static_cast<const std::byte*>(block.ahead);
+  const std::byte* ahead_end = ahead + block.ahead_bytes;
+  const size_t share = (block.ahead_bytes / steps + kTileBytes) / kTileBytes * kTileBytes;
   for (size_t step = 0; step < steps; ++step, a += 4 * kGroups, b += kGroups * block.b_stride) {
+    for (const std::byte* end = std::min(ahead + share, ahead_end); ahead < end; ahead += kTileBytes) {
+      __builtin_prefetch(ahead, 0, 2);
+    }
     _tile_loadd(4, a, block.a_stride);
     _tile_loadd(6, b, block.b_stride);
     if constexpr (kTwoColumns) _tile_loadd(7, b + kTileBytes, block.b_stride);

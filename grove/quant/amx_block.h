@@ -28,6 +28,10 @@ struct AmxBlock {
   void* c;  // [rows, columns] floats or 32-bit integers
   size_t c_stride;
   size_t groups;
+  // What comes next, asked for meanwhile into the second-level cache, a few lines with every tile: all at once would
+  // hold up the product's own loads.
+  const void* ahead = nullptr;
+  size_t ahead_bytes = 0;
 };
 
 // The tile registers of this thread, for as long as it lives: they are set up for one shape at a time, and given back

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright 2026 The Grove Authors.
+//
+// Inside of attention.cc: attention in bf16 with the tile registers of AMX. Needs ActiveTargetHasTiles().
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace grove {
+
+inline constexpr size_t kKeyBlock = 256;  // keys that a tile of queries meets at a time
+
+// One head of one sequence.
+struct HeadOfSequence {
+  const float* query;  // in the first row; its key and value follow it, `depth` floats each
+  size_t stride, count, depth;
+  const uint8_t* is_key;  // of the rows, or null: all are
+  float* out;             // in the first row
+  size_t out_stride;
+};
+
+// softmax(q k^T / sqrt(depth)) v; queries, keys, values and probabilities rounded to bf16, sums in fp32.
+void AttendHeadAmx(const HeadOfSequence& head);
+
+// Some rows of scores with one block of keys, kKeyBlock apart: of `padded` scores `count` are of keys.
+struct ScoreRows {
+  float* scores;
+  size_t rows, count, padded;
+  float *largest, *sum;  // of each row so far: -infinity and 0 before the first block
+  float* shrink;         // by how much what was gathered before has to shrink
+};
+
+// In place: exp(score - largest so far), 0 where no key is.
+void SoftmaxOfRows(const ScoreRows& rows);
+
+}  // namespace grove
