@@ -90,12 +90,30 @@ inline void ScaleLoop(const int32_t* sums, const SumScales& scales, size_t count
   }
 }
 
-inline void AddScaledLoop(float scale, const float* HWY_RESTRICT x, size_t count, float* HWY_RESTRICT y) {
-  for (size_t i = 0; i < count; ++i) y[i] += scale * x[i];
-}
-
 inline void AddLoop(const float* HWY_RESTRICT x, size_t count, float* HWY_RESTRICT y) {
   for (size_t i = 0; i < count; ++i) y[i] += x[i];
+}
+
+inline void AddGatedLoop(const GatedBlock& block, const float* products, const float* HWY_RESTRICT bias) {
+  for (size_t r = 0; r < block.rows; ++r, products += block.columns) {
+    const float gate = block.gates[r], *HWY_RESTRICT from = products;
+    float* HWY_RESTRICT y = block.y[r];
+    for (size_t i = 0; i < block.columns; ++i) y[i] += gate * (from[i] + bias[i]);
+  }
+}
+
+inline void AddGatedSumsLoop(const GatedBlock& block, const int32_t* sums, const SumScales& scales,
+                             const float* row_scales) {
+  const int32_t shift = scales.shift, *HWY_RESTRICT column_sums = scales.column_sums;
+  const float *HWY_RESTRICT columns = scales.columns, *HWY_RESTRICT bias = scales.bias;
+  for (size_t r = 0; r < block.rows; ++r, sums += block.columns) {
+    const float gate = block.gates[r], row = row_scales[r];
+    const int32_t* HWY_RESTRICT from = sums;
+    float* HWY_RESTRICT y = block.y[r];
+    for (size_t i = 0; i < block.columns; ++i) {
+      y[i] += gate * (static_cast<float>(from[i] - shift * column_sums[i]) * (row * columns[i]) + bias[i]);
+    }
+  }
 }
 
 }  // namespace HWY_NAMESPACE

@@ -10,8 +10,9 @@
 namespace grove {
 namespace {
 HWY_EXPORT(ActivateLoop);
+HWY_EXPORT(AddGatedLoop);
+HWY_EXPORT(AddGatedSumsLoop);
 HWY_EXPORT(AddLoop);
-HWY_EXPORT(AddScaledLoop);
 HWY_EXPORT(QuantizeLoop);
 HWY_EXPORT(RoundLoop);
 HWY_EXPORT(ScaleLoop);
@@ -29,11 +30,15 @@ void ScaleSums(const int32_t* sums, const SumScales& scales, size_t count, float
   HWY_DYNAMIC_DISPATCH(ScaleLoop)(sums, scales, count, out);
 }
 
-void AddScaledRow(float scale, const float* x, size_t count, float* y) {
-  HWY_DYNAMIC_DISPATCH(AddScaledLoop)(scale, x, count, y);
+void AddRow(const float* x, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(AddLoop)(x, count, y); }
+
+void AddGated(const GatedBlock& block, const float* products, const float* bias) {
+  HWY_DYNAMIC_DISPATCH(AddGatedLoop)(block, products, bias);
 }
 
-void AddRow(const float* x, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(AddLoop)(x, count, y); }
+void AddGated(const GatedBlock& block, const int32_t* sums, const SumScales& scales, const float* row_scales) {
+  HWY_DYNAMIC_DISPATCH(AddGatedSumsLoop)(block, sums, scales, row_scales);
+}
 
 }  // namespace grove
 #endif  // HWY_ONCE

@@ -32,8 +32,18 @@ struct SumScales {
 // out[i] = (sums[i] - shift * column_sums[i]) * (row * columns[i]) + bias[i]; the arrays may be the same.
 void ScaleSums(const int32_t* sums, const SumScales& scales, size_t count, float* out);
 
-// y[i] += scale * x[i], and y[i] += x[i]
-void AddScaledRow(float scale, const float* x, size_t count, float* y);
+// y[i] += x[i]
 void AddRow(const float* x, size_t count, float* y);
+
+// What a block of products, [rows, columns], adds to rows anywhere: y[r][n] += gates[r] * value(r, n).
+struct GatedBlock {
+  size_t rows, columns;
+  const float* gates;
+  float* const* y;
+};
+// value = products[r][n] + bias[n]
+void AddGated(const GatedBlock& block, const float* products, const float* bias);
+// value = ScaleSums() of the row's sums, where scales.row is row_scales[r].
+void AddGated(const GatedBlock& block, const int32_t* sums, const SumScales& scales, const float* row_scales);
 
 }  // namespace grove

@@ -15,7 +15,7 @@ namespace grove {
 namespace {
 
 constexpr size_t kTokenBlock = 2048;  // as gated_experts-inl.h
-constexpr size_t kMostRows = 512;     // of an expert at once: its sums then stay in the second-level cache
+constexpr size_t kMostRows = 256;     // of an expert at once: its products then stay in the second-level cache
 
 // Rows of activations as the products take them.
 class EncodedRows {
@@ -28,6 +28,7 @@ class EncodedRows {
   }
   const std::byte* row(size_t r) const { return values_.data() + r * stride_; }
   float scale(size_t r) const { return scales_[r]; }
+  const float* scales() const { return scales_.data(); }
 
   void Encode(size_t r, const float* x, size_t count) {
     std::byte* row = values_.data() + r * stride_;
@@ -52,100 +53,125 @@ class EncodedRows {
 
 // Kept by each thread from call to call.
 struct Scratch {
-  EncodedRows x, hidden;
-  std::vector<float> sums;  // of one product, floats or integers
-  std::vector<float> row;
-  std::vector<const std::byte*> rows, hidden_rows;
+  AlignedArray<float> products;  // of one panel, floats or integers
+  AlignedArray<float> values;    // of one row or more
+  std::vector<const std::byte*> rows;
+  std::vector<float*> y;
+  std::vector<float> gates;
 
-  float* Sums(size_t count) {
-    sums.resize(std::max(sums.size(), count));
-    return sums.data();
+  static Scratch& OfThread() {
+    thread_local Scratch scratch;
+    return scratch;
   }
 };
 
-class ExpertRun {
+// Tokens through the experts they chose, one expert at a time.
+class ExpertBlock {
  public:
-  ExpertRun(const QuantizedExperts& experts, Scratch& scratch)
-      : experts_(experts), scratch_(scratch), kernels_(RowKernelsFor()) {}
+  ExpertBlock(const QuantizedExperts& experts, const ExpertChoices& choices, EncodedRows& x, EncodedRows& hidden)
+      : experts_(experts), choices_(choices), x_(x), hidden_(hidden), kernels_(RowKernelsFor()) {}
 
-  // The tokens of `positions` through expert e.
-  void Run(size_t e, std::span<const size_t> positions, const ExpertChoices& choices, PaddedOutput& y) {
-    const size_t rows = positions.size(), hidden = experts_.w1().columns(), out = experts_.w2().columns();
-    scratch_.rows.clear();
-    for (const size_t at : positions) scratch_.rows.push_back(scratch_.x.row(at / choices.per_token));
-    Hidden(e, positions, choices.per_token, hidden);
-    scratch_.hidden_rows.clear();
-    for (size_t r = 0; r < rows; ++r) scratch_.hidden_rows.push_back(scratch_.hidden.row(r));
-    float* sums = scratch_.Sums(rows * out);
-    Product(experts_.w2(), e, scratch_.hidden_rows, sums);
-    for (size_t r = 0; r < rows; ++r) {
-      const float gate = choices.gates[positions[r]];
-      float* target = y.row(positions[r] / choices.per_token);
-      float* values = sums + r * out;
-      if (experts_.precision() == Quantization::kInt8) {
-        scratch_.row.resize(std::max(scratch_.row.size(), out));
-        ScaleSums(reinterpret_cast<const int32_t*>(values),
-                  Scales(experts_.w2(), e, scratch_.hidden.scale(r), experts_.b2(e)), out, scratch_.row.data());
-        AddScaledRow(gate, scratch_.row.data(), out, target);
-      } else {
-        AddRow(experts_.b2(e), out, values);
-        AddScaledRow(gate, values, out, target);
+  // The hidden values of expert e for the choices at `positions`.
+  void Hidden(size_t e, std::span<const size_t> positions) {
+    Scratch& scratch = Scratch::OfThread();
+    const QuantizedMatrices& w1 = experts_.w1();
+    const size_t rows = positions.size(), columns = w1.columns();
+    scratch.rows.clear();
+    for (const size_t at : positions) scratch.rows.push_back(x_.row(at / choices_.per_token));
+    float* products = AtLeast(scratch.products, rows * QuantizedMatrices::kPanelColumns);
+    float* values = AtLeast(scratch.values, rows * columns);
+    for (size_t panel = 0; panel < w1.panels(); ++panel) {
+      const size_t begin = panel * QuantizedMatrices::kPanelColumns, width = w1.panel_columns(panel);
+      Product(w1, e, panel, scratch.rows, products);
+      for (size_t r = 0; r < rows; ++r) {
+        const float scale = int8() ? x_.scale(positions[r] / choices_.per_token) : 0.0f;
+        Finish(e, {begin, width}, scale, products + r * width, values + r * columns + begin);
       }
+    }
+    ExactActivate(experts_.shape().activation, 1.0f, values, rows * columns, values);
+    for (size_t r = 0; r < rows; ++r) hidden_.Encode(r, values + r * columns, experts_.shape().hidden_width);
+  }
+
+  // What they add to the outputs, panel after panel, while its products are in the first-level cache.
+  void AddOutput(size_t e, std::span<const size_t> positions, PaddedOutput& y) {
+    Scratch& scratch = Scratch::OfThread();
+    const QuantizedMatrices& w2 = experts_.w2();
+    const size_t rows = positions.size();
+    scratch.rows.clear(), scratch.y.clear(), scratch.gates.clear();
+    for (size_t r = 0; r < rows; ++r) {
+      scratch.rows.push_back(hidden_.row(r));
+      scratch.y.push_back(y.row(positions[r] / choices_.per_token));
+      scratch.gates.push_back(choices_.gates[positions[r]]);
+    }
+    float* products = AtLeast(scratch.products, rows * QuantizedMatrices::kPanelColumns);
+    for (size_t panel = 0; panel < w2.panels(); ++panel) {
+      Product(w2, e, panel, scratch.rows, products);
+      const size_t column = panel * QuantizedMatrices::kPanelColumns;
+      const GatedBlock block{rows, w2.panel_columns(panel), scratch.gates.data(), scratch.y.data()};
+      if (int8()) {
+        const SumScales scales{kernels_.int8_shift, 0.0f, w2.sums(e) + column, w2.scales(e) + column,
+                               experts_.b2(e) + column};
+        AddGated(block, reinterpret_cast<const int32_t*>(products), scales, hidden_.scales());
+      } else {
+        AddGated(block, products, experts_.b2(e) + column);
+      }
+      for (float*& row : scratch.y) row += QuantizedMatrices::kPanelColumns;
     }
   }
 
  private:
-  SumScales Scales(const QuantizedMatrices& matrices, size_t e, float row, const float* bias) const {
-    return {kernels_.int8_shift, row, matrices.sums(e), matrices.scales(e), bias};
+  struct Columns {
+    size_t begin, count;
+  };
+
+  bool int8() const { return experts_.precision() == Quantization::kInt8; }
+
+  // Of one row: products to values before the activation.
+  void Finish(size_t e, Columns columns, float row_scale, const float* products, float* values) const {
+    const float* bias = experts_.b1(e) + columns.begin;
+    if (int8()) {
+      const QuantizedMatrices& w1 = experts_.w1();
+      return ScaleSums(reinterpret_cast<const int32_t*>(products),
+                       {kernels_.int8_shift, row_scale, w1.sums(e) + columns.begin, w1.scales(e) + columns.begin, bias},
+                       columns.count, values);
+    }
+    std::copy_n(products, columns.count, values);
+    AddRow(bias, columns.count, values);
   }
 
-  void Product(const QuantizedMatrices& matrices, size_t e, const std::vector<const std::byte*>& rows, float* sums) {
-    if (experts_.precision() == Quantization::kInt8) {
+  void Product(const QuantizedMatrices& matrices, size_t e, size_t panel, const std::vector<const std::byte*>& rows,
+               float* products) const {
+    const size_t columns = matrices.panel_columns(panel);
+    const std::byte* weights = matrices.panel(e, panel);
+    if (int8()) {
       kernels_.int8_block(reinterpret_cast<const uint8_t* const*>(rows.data()), rows.size(), matrices.groups(),
-                          reinterpret_cast<const int8_t*>(matrices.matrix(e)), matrices.columns(),
-                          reinterpret_cast<int32_t*>(sums));
+                          reinterpret_cast<const int8_t*>(weights), columns, reinterpret_cast<int32_t*>(products));
     } else {
       kernels_.bf16_block(reinterpret_cast<const uint16_t* const*>(rows.data()), rows.size(), matrices.groups(),
-                          reinterpret_cast<const uint16_t*>(matrices.matrix(e)), matrices.columns(), sums);
-    }
-  }
-
-  void Hidden(size_t e, std::span<const size_t> positions, size_t per_token, size_t columns) {
-    const ExpertsShape& shape = experts_.shape();
-    const size_t rows = positions.size();
-    float* sums = scratch_.Sums(rows * columns);
-    Product(experts_.w1(), e, scratch_.rows, sums);
-    scratch_.hidden.Resize(rows, experts_.w2().groups(), experts_.precision());
-    for (size_t r = 0; r < rows; ++r) {
-      float* values = sums + r * columns;
-      if (experts_.precision() == Quantization::kInt8) {
-        const float scale = scratch_.x.scale(positions[r] / per_token);
-        ScaleSums(reinterpret_cast<const int32_t*>(values), Scales(experts_.w1(), e, scale, experts_.b1(e)), columns,
-                  values);
-      } else {
-        AddRow(experts_.b1(e), columns, values);
-      }
-      ExactActivate(shape.activation, 1.0f, values, columns, values);
-      scratch_.hidden.Encode(r, values, shape.hidden_width);
+                          reinterpret_cast<const uint16_t*>(weights), columns, products);
     }
   }
 
   const QuantizedExperts& experts_;
-  Scratch& scratch_;
+  const ExpertChoices& choices_;
+  EncodedRows &x_, &hidden_;
   const RowKernels& kernels_;
 };
 
 void RunBlock(const QuantizedExperts& experts, const float* x, size_t tokens, const ExpertChoices& choices, float* y) {
-  static thread_local Scratch scratch;
+  thread_local EncodedRows inputs, hidden;
   const ExpertsShape& shape = experts.shape();
-  scratch.x.Resize(tokens, experts.w1().groups(), experts.precision());
-  for (size_t t = 0; t < tokens; ++t) scratch.x.Encode(t, x + t * shape.in_width, shape.in_width);
+  inputs.Resize(tokens, experts.w1().groups(), experts.precision());
+  for (size_t t = 0; t < tokens; ++t) inputs.Encode(t, x + t * shape.in_width, shape.in_width);
+  hidden.Resize(kMostRows, experts.w2().groups(), experts.precision());
   PaddedOutput output(y, tokens, shape.out_width);
-  ExpertRun run(experts, scratch);
+  ExpertBlock block(experts, choices, inputs, hidden);
   const Grouping by_expert(choices.chosen, tokens * choices.per_token, shape.experts);
   for (const auto& [e, positions] : by_expert.groups()) {
     for (size_t first = 0; first < positions.size(); first += kMostRows) {
-      run.Run(e, positions.subspan(first, std::min(kMostRows, positions.size() - first)), choices, output);
+      const auto some = positions.subspan(first, std::min(kMostRows, positions.size() - first));
+      block.Hidden(e, some);
+      block.AddOutput(e, some, output);
     }
   }
   output.Finish();
@@ -181,14 +207,14 @@ QuantizedMatrices::QuantizedMatrices(const WeightsView& values, size_t count, si
 
 void QuantizedMatrices::PackBf16(const Bf16* from, size_t depth, size_t columns, uint16_t* to) const {
   for (size_t k = 0; k < depth; ++k, from += columns) {
-    for (size_t n = 0; n < columns; ++n) to[(k / 2 * columns_ + n) * 2 + k % 2] = from[n].bits;
+    for (size_t n = 0; n < columns; ++n) to[GroupPosition(k / 2, n) * 2 + k % 2] = from[n].bits;
   }
 }
 
 void QuantizedMatrices::PackInt8(const int8_t* from, size_t depth, size_t columns, int8_t* to, int32_t* sums) const {
   for (size_t k = 0; k < depth; ++k, from += columns) {
     for (size_t n = 0; n < columns; ++n) {
-      to[(k / 4 * columns_ + n) * 4 + k % 4] = from[n];
+      to[GroupPosition(k / 4, n) * 4 + k % 4] = from[n];
       sums[n] += from[n];
     }
   }

@@ -12,6 +12,7 @@
 // int8 not on the instruction set either.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -23,23 +24,34 @@
 
 namespace grove {
 
-// One of the two matrices of every expert: [experts][depth / group][columns][group], group = 2 (bf16) or 4 (int8),
-// depth and columns padded with zeros to multiples of `group` and 16.
+// One of the two matrices of every expert, cut into panels of kPanelColumns: [experts][panels][depth / group][columns of
+// the panel][group], group = 2 (bf16) or 4 (int8), depth and columns padded with zeros to multiples of `group` and 16.
 class QuantizedMatrices {
  public:
+  static constexpr size_t kPanelColumns = 64;
+
   // values [count, depth, columns], of that precision or fp32
   QuantizedMatrices(const WeightsView& values, size_t count, size_t depth, size_t columns, Quantization precision);
 
   size_t groups() const { return groups_; }
   size_t columns() const { return columns_; }  // padded
-  const std::byte* matrix(size_t e) const { return values_.data() + e * groups_ * columns_ * 4; }
+  size_t panels() const { return (columns_ + kPanelColumns - 1) / kPanelColumns; }
+  size_t panel_columns(size_t panel) const { return std::min(kPanelColumns, columns_ - panel * kPanelColumns); }
+  const std::byte* panel(size_t e, size_t panel) const {
+    return values_.data() + groups_ * (e * columns_ + panel * kPanelColumns) * 4;
+  }
   const float* scales(size_t e) const { return scales_.data() + e * columns_; }  // int8 only
   const int32_t* sums(size_t e) const { return sums_.data() + e * columns_; }    // of each column
   size_t bytes() const { return values_.size() + 4 * (scales_.size() + sums_.size()); }
 
  private:
+  // from [depth, columns] of one expert
   void PackBf16(const Bf16* from, size_t depth, size_t columns, uint16_t* to) const;
   void PackInt8(const int8_t* from, size_t depth, size_t columns, int8_t* to, int32_t* sums) const;
+  size_t GroupPosition(size_t group, size_t column) const {
+    const size_t at = column / kPanelColumns;
+    return groups_ * at * kPanelColumns + group * panel_columns(at) + column % kPanelColumns;
+  }
 
   size_t groups_, columns_;
   AlignedArray<std::byte> values_;

@@ -20,18 +20,30 @@ size_t GatheredStride(size_t groups) {
   return (lines | 1) * kCacheLineBytes;
 }
 
+// How far apart rows are that lie at one distance; 0 if they do not.
+template <class Element>
+size_t CommonStride(const Element* const* a, size_t rows) {
+  if (rows < 2 || a[1] <= a[0]) return 0;
+  const size_t stride = a[1] - a[0];
+  for (size_t r = 2; r < rows; ++r) {
+    if (a[r] < a[r - 1] || static_cast<size_t>(a[r] - a[r - 1]) != stride) return 0;
+  }
+  return stride * sizeof(Element);
+}
+
 template <class Element, class Value>
 void Block(Quantization precision, const Element* const* a, size_t rows, size_t groups, const void* b, size_t columns,
            Value* c) {
-  const size_t stride = GatheredStride(groups), out_stride = columns * sizeof(Value);
+  const size_t common = CommonStride(a, rows), stride = common != 0 ? common : GatheredStride(groups);
+  const size_t out_stride = columns * sizeof(Value);
   thread_local AlignedArray<std::byte> memory;
-  std::byte* gathered = AtLeast(memory, std::min(rows, kAmxRows) * stride);
+  std::byte* gathered = AtLeast(memory, std::min(rows, kAmxRows) * GatheredStride(groups));
   AmxTiles tiles;
   for (size_t row = 0; row < rows; row += kAmxRows) {
     const size_t count = std::min(kAmxRows, rows - row);
-    for (size_t r = 0; r < count; ++r) std::memcpy(gathered + r * stride, a[row + r], 4 * groups);
+    for (size_t r = 0; common == 0 && r < count; ++r) std::memcpy(gathered + r * stride, a[row + r], 4 * groups);
     for (size_t column = 0; column < columns; column += kAmxColumns) {
-      const AmxBlock block{.a = gathered,
+      const AmxBlock block{.a = common != 0 ? static_cast<const void*>(a[row]) : gathered,
                            .a_stride = stride,
                            .b = static_cast<const std::byte*>(b) + 4 * column,
                            .b_stride = 4 * columns,
