@@ -32,6 +32,7 @@ struct DensePanels {
   size_t columns;  // from y on; only the last panel has less than 32
   DenseActivation activation;
   size_t panel_columns = kPanelColumns;  // fp32 only
+  Bf16* narrow = nullptr;                // RunAmxPanels() only: written in place of y, y_stride apart
   // int8 only: what a product of integers is worth, and what is added to it before.
   const float* row_scales = nullptr;        // [rows]
   const float* column_scales = nullptr;     // [columns rounded up to 32]

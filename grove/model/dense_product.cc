@@ -148,47 +148,10 @@ void RoundRowToTwelveBits(const float* x, size_t count, float* to) {
   for (size_t i = 0; i < count; ++i) to[i] = RoundToTwelveBits(x[i]);
 }
 
-// Rows as a precision reads them.
-struct Rows {
-  const void* data;
-  size_t stride, element;  // of data: in elements, and the bytes of one
-  const float* scales;     // int8 only
-};
-
 // Memory of this thread that survives from call to call.
 std::byte* ThreadBytes(size_t size) {
   thread_local AlignedArray<std::byte> bytes;
   return AtLeast(bytes, size);  // NOLINT(clang-analyzer-cplusplus.NewDelete): misreads the move of unique_ptr
-}
-
-// Converted into the calling thread's memory: the next call of this thread overwrites it.
-Rows ConvertRows(const DenseShape& shape, const Int8Panels& int8, const float* x, size_t x_stride, size_t rows,
-                 ThreadPool& pool) {
-  constexpr size_t kGrain = 16;
-  const Precision precision = shape.precision;
-  const size_t in = shape.in;
-  if (precision == Precision::kFp32 && !shape.exact) return {x, x_stride, sizeof(float), nullptr};
-  if (precision == Precision::kFp32) {
-    auto* to = reinterpret_cast<float*>(ThreadBytes(rows * in * sizeof(float)));
-    for (size_t r = 0; r < rows; ++r) RoundRowToTwelveBits(x + r * x_stride, in, to + r * in);
-    return {to, in, sizeof(float), nullptr};
-  }
-  if (precision == Precision::kBf16) {
-    const size_t stride = Bf16RowStride(in);
-    auto* to = reinterpret_cast<Bf16*>(ThreadBytes(rows * stride * sizeof(Bf16)));
-    pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
-      ToBf16Rows(x + begin * x_stride, x_stride, end - begin, in, to + begin * stride);
-    });
-    return {to, stride, sizeof(Bf16), nullptr};
-  }
-  const size_t stride = Int8RowStride(in);
-  std::byte* bytes = ThreadBytes(rows * (stride + sizeof(float)));
-  auto* to = reinterpret_cast<uint8_t*>(bytes);
-  auto* scales = reinterpret_cast<float*>(bytes + rows * stride);
-  pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
-    ToInt8Rows(int8, x + begin * x_stride, x_stride, end - begin, in, to + begin * stride, scales + begin);
-  });
-  return {to, stride, 1, scales};
 }
 
 // bf16 always if the target has them, as their sums differ from those of AVX512-BF16 in the last digits. Integers do
@@ -258,6 +221,49 @@ struct DenseProduct::State {
   }
 };
 
+// Rows as a precision reads them.
+struct DenseProduct::Rows {
+  const void* data;
+  size_t stride, element;  // of data: in elements, and the bytes of one
+  const float* scales;     // int8 only
+
+  // Converted into the calling thread's memory: the next call of this thread overwrites it.
+  static Rows Convert(const DenseShape& shape, const Int8Panels& int8, const float* x, size_t x_stride, size_t rows,
+                      ThreadPool& pool) {
+    constexpr size_t kGrain = 16;
+    const Precision precision = shape.precision;
+    const size_t in = shape.in;
+    if (precision == Precision::kFp32 && !shape.exact) return {x, x_stride, sizeof(float), nullptr};
+    if (precision == Precision::kFp32) {
+      auto* to = reinterpret_cast<float*>(ThreadBytes(rows * in * sizeof(float)));
+      for (size_t r = 0; r < rows; ++r) RoundRowToTwelveBits(x + r * x_stride, in, to + r * in);
+      return {to, in, sizeof(float), nullptr};
+    }
+    if (precision == Precision::kBf16) {
+      const size_t stride = Bf16RowStride(in);
+      auto* to = reinterpret_cast<Bf16*>(ThreadBytes(rows * stride * sizeof(Bf16)));
+      pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
+        ToBf16Rows(x + begin * x_stride, x_stride, end - begin, in, to + begin * stride);
+      });
+      return {to, stride, sizeof(Bf16), nullptr};
+    }
+    const size_t stride = Int8RowStride(in);
+    std::byte* bytes = ThreadBytes(rows * (stride + sizeof(float)));
+    auto* to = reinterpret_cast<uint8_t*>(bytes);
+    auto* scales = reinterpret_cast<float*>(bytes + rows * stride);
+    pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
+      ToInt8Rows(int8, x + begin * x_stride, x_stride, end - begin, in, to + begin * stride, scales + begin);
+    });
+    return {to, stride, 1, scales};
+  }
+};
+
+struct DenseProduct::Output {
+  float* y;
+  Bf16* narrow;  // written in place of y if not null
+  size_t stride;
+};
+
 bool Supports(Precision precision) { return precision != Precision::kBf16 || HasBf16Panels(); }
 
 DenseProduct::DenseProduct(const DenseShape& shape, const WeightsView& given, const float* bias, const ThreadPool&) {
@@ -308,6 +314,28 @@ void DenseProduct::Forward(const float* x, size_t rows, float* y, ThreadPool& po
 
 void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* y, size_t y_stride,
                            ThreadPool& pool) const {
+  Run(Rows::Convert(state_->shape, state_->packed->int8, x, x_stride, rows, pool), rows, {y, nullptr, y_stride}, pool);
+}
+
+bool DenseProduct::TakesNarrowRows() const {
+  return state_->shape.precision == Precision::kBf16 && ActiveTargetHasTiles();
+}
+
+size_t DenseProduct::NarrowStride(size_t width) { return Bf16RowStride(width); }
+
+void DenseProduct::ForwardToNarrow(const float* x, size_t x_stride, size_t rows, Bf16* y, size_t y_stride,
+                                   ThreadPool& pool) const {
+  GROVE_DCHECK(TakesNarrowRows());
+  Run(Rows::Convert(state_->shape, state_->packed->int8, x, x_stride, rows, pool), rows, {nullptr, y, y_stride}, pool);
+}
+
+void DenseProduct::ForwardFromNarrow(const Bf16* x, size_t x_stride, size_t rows, float* y, size_t y_stride,
+                                     ThreadPool& pool) const {
+  GROVE_DCHECK(TakesNarrowRows() && state_->shape.in % 2 == 0);
+  Run({x, x_stride, sizeof(Bf16), nullptr}, rows, {y, nullptr, y_stride}, pool);
+}
+
+void DenseProduct::Run(const Rows& converted, size_t rows, const Output& output, ThreadPool& pool) const {
   const State& state = *state_;
   const DenseShape& shape = state.shape;
   const Packed& packed = *state.packed;
@@ -315,7 +343,6 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
   if (panels == 0 || rows == 0) return;
   const bool amx = UsesAmx(shape.precision, packed.int8, rows);
   const size_t row_block = RowBlock(rows, amx), blocks = (rows + row_block - 1) / row_block;
-  const Rows converted = ConvertRows(shape, packed.int8, x, x_stride, rows, pool);
   const bool int8 = shape.precision == Precision::kInt8;
   // Enough tasks for all threads to end at about the same time, few enough for a block of rows to serve many panels.
   const size_t wanted = pool.threads() == 1 ? 1 : 4 * pool.threads();
@@ -327,14 +354,15 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
       DensePanels part{.x = static_cast<const std::byte*>(converted.data) + row * converted.stride * converted.element,
                        .weights = packed.weights(shape.precision) + panel * packed.panel_bytes,
                        .bias = state.bias.data() + column,
-                       .y = y + row * y_stride + column,
+                       .y = output.y + (output.narrow == nullptr ? row * output.stride + column : 0),
                        .x_stride = converted.stride,
-                       .y_stride = y_stride,
+                       .y_stride = output.stride,
                        .rows = std::min(row_block, rows - row),
                        .in = shape.in,
                        .columns = std::min(per_group * kPanelColumns, shape.out - column),
                        .activation = shape.activation,
                        .panel_columns = packed.panel_columns};
+      if (output.narrow != nullptr) part.narrow = output.narrow + row * output.stride + column;
       if (int8) {
         part.row_scales = converted.scales + row;
         part.column_scales = packed.int8.scales.data() + column;

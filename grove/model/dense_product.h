@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <memory>
 
+#include "grove/base/bf16.h"
 #include "grove/base/thread_pool.h"
 #include "grove/base/weights.h"
 
@@ -60,9 +61,20 @@ class DenseProduct {
   // tile fall on the same few places of the first-level cache: PaddedStride() avoids them.
   void Forward(const float* x, size_t x_stride, size_t rows, float* y, size_t y_stride, ThreadPool& pool) const;
 
+  // Whether the next two may be used: bf16 with the tile registers of AMX. What one product gives is then rounded at
+  // once for the next, to the same bits, and half the bytes go to memory and back. `in` of the next must be even.
+  bool TakesNarrowRows() const;
+  static size_t NarrowStride(size_t width);
+  void ForwardToNarrow(const float* x, size_t x_stride, size_t rows, Bf16* y, size_t y_stride, ThreadPool& pool) const;
+  void ForwardFromNarrow(const Bf16* x, size_t x_stride, size_t rows, float* y, size_t y_stride,
+                         ThreadPool& pool) const;
+
  private:
   struct Packed;
   struct State;
+  struct Rows;
+  struct Output;
+  void Run(const Rows& x, size_t rows, const Output& y, ThreadPool& pool) const;
   std::unique_ptr<State> state_;
 };
 

@@ -20,7 +20,7 @@
 #include <immintrin.h>
 
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,prefer-vector-width=512")
 
 namespace grove {
 namespace {
@@ -83,6 +83,16 @@ void CopyRows(const float* from, size_t from_stride, size_t rows, size_t columns
   }
 }
 
+void NarrowRows(const float* from, size_t rows, size_t columns, Bf16* to, size_t to_stride) {
+  for (size_t r = 0; r < rows; ++r, from += kPanelColumns, to += to_stride) {
+    for (size_t half = 0; half < columns; half += kLanes) {
+      const auto mask = static_cast<__mmask16>((1u << std::min(columns - half, kLanes)) - 1);
+      const auto rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from + half));
+      _mm256_mask_storeu_epi16(to + half, mask, rounded);
+    }
+  }
+}
+
 // A part of the product: groups [begin, end) of the sums, rows [row, row + rows) of the task, one panel.
 struct Part {
   size_t begin, end;
@@ -123,7 +133,8 @@ void AddPart(AmxTiles& tiles, Quantization precision, const DensePanels& task, c
 void RunPart(AmxTiles& tiles, Quantization precision, const DensePanels& task, const Part& part) {
   alignas(64) float values[kRowsAtOnce * kPanelColumns];
   const size_t columns = std::min(kPanelColumns, task.columns - part.column);
-  float* y = task.y + part.row * task.y_stride + part.column;
+  const size_t at = part.row * task.y_stride + part.column;
+  float* y = task.narrow != nullptr ? nullptr : task.y + at;
   if (part.begin > 0) CopyRows(y, task.y_stride, part.rows, columns, values, kPanelColumns);
   AddPart(tiles, precision, task, part, values);
   if (part.end == Groups(precision, task.in)) {
@@ -131,6 +142,7 @@ void RunPart(AmxTiles& tiles, Quantization precision, const DensePanels& task, c
                                      : FinishBf16(task, part.rows, part.column, values);
     Activate(precision, task.activation, part.rows * kPanelColumns, values);
   }
+  if (task.narrow != nullptr) return NarrowRows(values, part.rows, columns, task.narrow + at, task.y_stride);
   CopyRows(values, kPanelColumns, part.rows, columns, y, task.y_stride);
 }
 
@@ -139,7 +151,8 @@ void RunPart(AmxTiles& tiles, Quantization precision, const DensePanels& task, c
 void RunAmxPanels(Quantization precision, const DensePanels& task) {
   const size_t groups = Groups(precision, task.in), panel_bytes = groups * kPanelColumns * kGroupBytes;
   // Long rows are taken in segments, so that those of all rows stay in the second-level cache for all panels.
-  const size_t segments = (task.rows * groups * kGroupBytes + kSegmentBytes - 1) / kSegmentBytes;
+  const size_t most = (task.rows * groups * kGroupBytes + kSegmentBytes - 1) / kSegmentBytes;
+  const size_t segments = task.narrow != nullptr ? 1 : most;  // sums cannot wait in narrow rows
   const size_t depth = RoundUpTo(kStepGroups, (groups + segments - 1) / segments);
   AmxTiles tiles;
   for (size_t begin = 0; begin < groups; begin += depth) {

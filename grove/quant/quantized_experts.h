@@ -24,8 +24,9 @@
 
 namespace grove {
 
-// One of the two matrices of every expert, cut into panels of kPanelColumns: [experts][panels][depth / group][columns of
-// the panel][group], group = 2 (bf16) or 4 (int8), depth and columns padded with zeros to multiples of `group` and 16.
+// One of the two matrices of every expert, cut into panels of kPanelColumns: [experts][panels][depth / group][columns
+// of the panel][group], group = 2 (bf16) or 4 (int8), depth and columns padded with zeros to multiples of `group`
+// and 16.
 class QuantizedMatrices {
  public:
   static constexpr size_t kPanelColumns = 64;
