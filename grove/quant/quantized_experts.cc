@@ -197,25 +197,37 @@ QuantizedMatrices::QuantizedMatrices(const WeightsView& values, size_t count, si
     std::byte* to = values_.data() + e * groups_ * columns_ * 4;
     const size_t from = e * depth * columns;
     if (!int8) {
-      PackBf16(rounded.bf16 + from, depth, columns, reinterpret_cast<uint16_t*>(to));
+      Pack<2>(rounded.bf16 + from, depth, columns, reinterpret_cast<Bf16*>(to));
       continue;
     }
     std::copy_n(rounded.scales + e * columns, columns, scales_.data() + e * columns_);
-    PackInt8(rounded.int8 + from, depth, columns, reinterpret_cast<int8_t*>(to), sums_.data() + e * columns_);
+    Pack<4>(rounded.int8 + from, depth, columns, reinterpret_cast<int8_t*>(to));
+    int32_t* sums = sums_.data() + e * columns_;
+    for (size_t k = 0; k < depth; ++k) {
+      for (size_t n = 0; n < columns; ++n) sums[n] += rounded.int8[from + k * columns + n];
+    }
   }
 }
 
-void QuantizedMatrices::PackBf16(const Bf16* from, size_t depth, size_t columns, uint16_t* to) const {
-  for (size_t k = 0; k < depth; ++k, from += columns) {
-    for (size_t n = 0; n < columns; ++n) to[GroupPosition(k / 2, n) * 2 + k % 2] = from[n].bits;
+// `rows` of [rows, columns], each value at its row's place in the column's group.
+template <size_t kGroup, class Element, class Position>
+static void Interleave(const Element* from, size_t rows, size_t columns, const Position& position, Element* to) {
+  for (size_t n = 0; n < columns; ++n) {
+    Element group[kGroup] = {};
+    for (size_t i = 0; i < rows; ++i) group[i] = from[i * columns + n];
+    std::copy_n(group, kGroup, to + position(n) * kGroup);
   }
 }
 
-void QuantizedMatrices::PackInt8(const int8_t* from, size_t depth, size_t columns, int8_t* to, int32_t* sums) const {
-  for (size_t k = 0; k < depth; ++k, from += columns) {
-    for (size_t n = 0; n < columns; ++n) {
-      to[GroupPosition(k / 4, n) * 4 + k % 4] = from[n];
-      sums[n] += from[n];
+template <size_t kGroup, class Element>
+void QuantizedMatrices::Pack(const Element* from, size_t depth, size_t columns, Element* to) const {
+  for (size_t group = 0; group < groups_; ++group, from += kGroup * columns) {
+    const auto position = [&](size_t n) { return GroupPosition(group, n); };
+    const size_t rows = std::min(kGroup, depth - group * kGroup);
+    if (rows == kGroup) {
+      Interleave<kGroup>(from, kGroup, columns, position, to);
+    } else {
+      Interleave<kGroup>(from, rows, columns, position, to);
     }
   }
 }

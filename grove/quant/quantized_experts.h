@@ -47,8 +47,8 @@ class QuantizedMatrices {
 
  private:
   // from [depth, columns] of one expert
-  void PackBf16(const Bf16* from, size_t depth, size_t columns, uint16_t* to) const;
-  void PackInt8(const int8_t* from, size_t depth, size_t columns, int8_t* to, int32_t* sums) const;
+  template <size_t kGroup, class Element>
+  void Pack(const Element* from, size_t depth, size_t columns, Element* to) const;
   size_t GroupPosition(size_t group, size_t column) const {
     const size_t at = column / kPanelColumns;
     return groups_ * at * kPanelColumns + group * panel_columns(at) + column % kPanelColumns;
