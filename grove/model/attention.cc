@@ -102,9 +102,9 @@ HWY_INLINE float ExactSoftmaxBlock(float* x, size_t count, size_t padded, float&
   return shrink;
 }
 
-// In place, of one row of scores [padded], of which `count` are of keys: exp(x - largest so far). Returns by how much
-// what was gathered before has to shrink.
-HWY_INLINE float SoftmaxBlock(float* x, size_t count, size_t padded, float& largest, float& sum) {
+// In place, of one row of scores [padded], of which `count` are of keys: exp(scale (x - largest so far)). Returns by
+// how much what was gathered before has to shrink.
+HWY_INLINE float SoftmaxBlock(float* x, size_t count, size_t padded, float scale, float& largest, float& sum) {
   const FloatTag d;
   const size_t lanes = hn::Lanes(d);
   std::fill(x + count, x + padded, -std::numeric_limits<float>::infinity());
@@ -113,13 +113,13 @@ HWY_INLINE float SoftmaxBlock(float* x, size_t count, size_t padded, float& larg
   top = hn::MaxOfLanes(d, top);
   FloatVec total = hn::Zero(d);
   for (size_t i = 0; i < padded; i += lanes) {
-    const FloatVec value = hn::Exp(d, hn::Sub(hn::LoadU(d, x + i), top));
+    const FloatVec value = hn::Exp(d, hn::Mul(hn::Sub(hn::LoadU(d, x + i), top), hn::Set(d, scale)));
     hn::StoreU(value, d, x + i);
     total = hn::Add(total, value);
   }
   const float before = largest;
   largest = hn::GetLane(top);
-  const float shrink = std::exp(before - largest);  // 0 in the first block
+  const float shrink = std::exp((before - largest) * scale);  // 0 in the first block
   sum = sum * shrink + hn::GetLane(hn::SumOfLanes(d, total));
   return shrink;
 }
@@ -176,7 +176,7 @@ HWY_NOINLINE void AttendTile(const HeadKeys& head, const HeadQueries& queries, s
     for (size_t r = 0; r < kRows; ++r) {
       float* scores = state.scores + r * kKeyBlock;
       shrink[r] = queries.exact ? ExactSoftmaxBlock(scores, count, padded, state.largest[r], state.sum[r])
-                                : SoftmaxBlock(scores, count, padded, state.largest[r], state.sum[r]);
+                                : SoftmaxBlock(scores, count, padded, 1.0f, state.largest[r], state.sum[r]);
     }
     AddValues<kRows>(head, state, shrink, first == 0, first, count, mixed);
   }
@@ -198,7 +198,8 @@ void AttendHead(const HeadKeys& head, const HeadQueries& queries, float* scratch
 
 void SoftmaxOfRowsSimd(const ScoreRows& rows) {
   for (size_t r = 0; r < rows.rows; ++r) {
-    rows.shrink[r] = SoftmaxBlock(rows.scores + r * kKeyBlock, rows.count, rows.padded, rows.largest[r], rows.sum[r]);
+    rows.shrink[r] =
+        SoftmaxBlock(rows.scores + r * kKeyBlock, rows.count, rows.padded, rows.scale, rows.largest[r], rows.sum[r]);
   }
 }
 
@@ -270,16 +271,10 @@ void SoftmaxOfRows(const ScoreRows& rows) { HWY_DYNAMIC_DISPATCH(SoftmaxOfRowsSi
 
 void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t* is_key, float* out, ThreadPool& pool) {
   const size_t width = shape.width(), depth = shape.head_width, stride = 3 * width;
-  const bool amx = shape.bf16 && ActiveTargetHasTiles();
   const auto run = [&](size_t task) {
     const SequenceRows& rows = shape.sequences[task / shape.heads];
     const size_t head = task % shape.heads;
     if (rows.count == 0) return;
-    if (amx) {
-      return AttendHeadAmx({qkv + head * 3 * depth + rows.begin * stride, stride, rows.count, depth,
-                            is_key == nullptr ? nullptr : is_key + rows.begin, out + rows.begin * width + head * depth,
-                            width});
-    }
     const size_t value_stride = PadColumns(depth), tile = kWidestTile * (depth + value_stride);
     float* scratch = ThreadScratch(tile + depth * PadColumns(rows.count) + rows.count * value_stride);
     const float* base = qkv + head * 3 * depth;
@@ -290,6 +285,23 @@ void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t*
   };
   pool.ParallelFor(shape.sequences.size() * shape.heads, 1, [&](size_t begin, size_t end) {
     for (size_t task = begin; task < end; ++task) run(task);
+  });
+}
+
+bool HasNarrowAttention(size_t head_width) { return head_width % 2 == 0 && ActiveTargetHasTiles(); }
+
+void NarrowSelfAttention(const AttentionShape& shape, const NarrowAttentionRows& rows, const uint8_t* is_key,
+                         ThreadPool& pool) {
+  const size_t depth = shape.head_width;
+  pool.ParallelFor(shape.sequences.size() * shape.heads, 1, [&](size_t begin, size_t end) {
+    for (size_t task = begin; task < end; ++task) {
+      const SequenceRows& sequence = shape.sequences[task / shape.heads];
+      const size_t head = task % shape.heads, first = sequence.begin;
+      if (sequence.count == 0) continue;
+      AttendHeadAmx({rows.qkv + first * rows.stride + head * 3 * depth, rows.stride, sequence.count, depth,
+                     is_key == nullptr ? nullptr : is_key + first, rows.out + first * rows.out_stride + head * depth,
+                     rows.out_stride});
+    }
   });
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "grove/base/bf16.h"
 #include "grove/base/thread_pool.h"
 
 namespace grove {
@@ -22,8 +23,6 @@ struct AttentionShape {
   size_t head_width = 0;
   // Queries, keys, values and probabilities are rounded to 12 significant bits: every target then gives the same bits.
   bool exact = false;
-  // Queries, keys, values and probabilities are rounded to bf16 where the target has AMX's tiles, and nowhere else.
-  bool bf16 = false;
 
   size_t width() const { return heads * head_width; }
 };
@@ -35,5 +34,17 @@ struct AttentionShape {
 // Tiles of 12 queries meet 256 keys at a time; the softmax is corrected from block to block (arXiv 2205.14135), so
 // scores never leave the first-level cache. A row has the same result in any batch, on any number of threads.
 void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t* is_key, float* out, ThreadPool& pool);
+
+// The same in bf16, probabilities too, with sums in fp32. Only where HasNarrowAttention(): with the tile registers of
+// AMX, heads of an even width. `exact` is not looked at.
+struct NarrowAttentionRows {
+  const Bf16* qkv;  // [rows, heads, 3, head_width], rows `stride` apart
+  size_t stride;
+  Bf16* out;  // [rows, width], rows `out_stride` apart
+  size_t out_stride;
+};
+bool HasNarrowAttention(size_t head_width);
+void NarrowSelfAttention(const AttentionShape& shape, const NarrowAttentionRows& rows, const uint8_t* is_key,
+                         ThreadPool& pool);
 
 }  // namespace grove

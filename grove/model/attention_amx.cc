@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
+#include <utility>
 
 #include "grove/base/aligned.h"
 #include "grove/base/check.h"
@@ -30,31 +32,26 @@ constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 constexpr size_t RoundUp(size_t multiple, size_t n) { return (n + multiple - 1) / multiple * multiple; }
 
-// Two bf16 to a number, the first in its lower half; room for whole vectors.
+// Two bf16 to a number, the first in its lower half.
 using Pair = uint32_t;
 
 // Where a thread keeps one head's rows; sizes in pairs or floats.
 struct Memory {
-  Memory(size_t keys, size_t depth)
-      : padded(RoundUp(kPad, keys)), pairs(RoundUp(kLanes, depth) / 2), columns(RoundUp(kPad, depth)) {
-    const size_t sizes[] = {
-        pairs * padded,       padded / 2 * columns, kAmxRows * pairs, kPad * pairs, kAmxRows * kProbabilityStride / 2,
-        kAmxRows * kKeyBlock, kAmxRows * columns};
+  Memory(size_t keys, size_t depth) : padded(RoundUp(kPad, keys)), pairs(depth / 2), columns(RoundUp(kPad, depth)) {
+    const size_t sizes[] = {pairs * padded, padded / 2 * columns, kAmxRows * kProbabilityStride / 2,
+                            kAmxRows * kKeyBlock, kAmxRows * columns};
     size_t total = 0;
-    for (const size_t size : sizes) total += size;
+    for (const size_t size : sizes) total += RoundUp(kLanes, size);
     thread_local AlignedArray<Pair> memory;
     Pair* at = AtLeast(memory, total);
-    Pair** const parts[] = {&key_columns, &value_pairs, &queries, &key_rows, &probabilities};
-    for (size_t i = 0; i < 5; ++i) *parts[i] = at, at += sizes[i];
-    scores = reinterpret_cast<float*>(at);
-    mixed = scores + sizes[5];
+    const auto take = [&](size_t i) { return std::exchange(at, at + RoundUp(kLanes, sizes[i])); };
+    key_columns = take(0), value_pairs = take(1), probabilities = take(2);
+    scores = reinterpret_cast<float*>(take(3)), mixed = reinterpret_cast<float*>(take(4));
   }
 
   size_t padded, pairs, columns;
   Pair* key_columns;    // [pairs, padded]
   Pair* value_pairs;    // [padded / 2, columns]: of two keys
-  Pair* queries;        // [kAmxRows, pairs]
-  Pair* key_rows;       // [kPad, pairs]
   Pair* probabilities;  // [kAmxRows, kProbabilityStride bf16]
   float* scores;        // [kAmxRows, kKeyBlock]
   float* mixed;         // [kAmxRows, columns]
@@ -62,21 +59,20 @@ struct Memory {
 
 __mmask16 Rest(size_t count) { return static_cast<__mmask16>(count >= kLanes ? 0xFFFFu : (1u << count) - 1); }
 
-// x * scale to `padded` bf16, zeros beyond `count`.
-void RoundRow(const float* x, float scale, size_t count, size_t padded, Pair* to) {
-  auto* out = reinterpret_cast<__m256i*>(to);
-  for (size_t i = 0; i < padded; i += kLanes, ++out) {
-    const __m512 value = i < count ? _mm512_maskz_loadu_ps(Rest(count - i), x + i) : _mm512_setzero_ps();
-    _mm256_storeu_si256(out, (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(value, _mm512_set1_ps(scale))));
+// x * scale to bf16.
+void RoundRow(const float* x, float scale, size_t count, Bf16* to) {
+  for (size_t i = 0; i < count; i += kLanes) {
+    const __mmask16 mask = Rest(count - i);
+    const __m512 value = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, x + i), _mm512_set1_ps(scale));
+    _mm256_mask_storeu_epi16(to + i, mask, (__m256i)_mm512_cvtneps_pbh(value));
   }
 }
 
 // Rows of `first` and `second`, or zeros for null, with the values of a column side by side.
-void PairRows(const float* first, const float* second, size_t count, size_t columns, Pair* to) {
-  const auto half = [&](const float* row, size_t i) {
-    const bool any = row != nullptr && i < count;
-    const __m512 value = any ? _mm512_maskz_loadu_ps(Rest(count - i), row + i) : _mm512_setzero_ps();
-    return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(value));
+void PairRows(const Bf16* first, const Bf16* second, size_t count, size_t columns, Pair* to) {
+  const auto half = [&](const Bf16* row, size_t i) {
+    if (row == nullptr || i >= count) return _mm512_setzero_si512();
+    return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(Rest(count - i), row + i));
   };
   for (size_t i = 0; i < columns; i += kLanes) {
     _mm512_storeu_si512(to + i, _mm512_or_si512(half(first, i), _mm512_slli_epi32(half(second, i), 16)));
@@ -84,21 +80,19 @@ void PairRows(const float* first, const float* second, size_t count, size_t colu
 }
 
 // Some keys, at most kPad, to columns; zeros beyond the last.
-void PackKeys(const float* const* keys, size_t count, size_t depth, const Memory& memory, Pair* to) {
-  for (size_t k = 0; k < kPad; ++k) {
-    RoundRow(keys[k], 1.0f, k < count ? depth : 0, 2 * memory.pairs, memory.key_rows + k * memory.pairs);
-  }
+void PackKeys(const Bf16* const* keys, size_t count, const Memory& memory, Pair* to) {
   for (size_t g = 0; g < memory.pairs; ++g, to += memory.padded) {
-    for (size_t k = 0; k < kPad; ++k) to[k] = memory.key_rows[k * memory.pairs + g];
+    for (size_t k = 0; k < count; ++k) std::memcpy(to + k, keys[k] + 2 * g, sizeof(Pair));
+    std::fill(to + count, to + kPad, Pair{0});
   }
 }
 
 void PackHead(const HeadOfSequence& head, bool all_keys, const Memory& memory) {
-  std::array<const float*, kPad> keys{};
+  std::array<const Bf16*, kPad> keys{};
   size_t count = 0;
   const auto pack = [&](size_t first) {
     const size_t present = count - first;
-    PackKeys(keys.data(), present, head.depth, memory, memory.key_columns + first);
+    PackKeys(keys.data(), present, memory, memory.key_columns + first);
     for (size_t k = 0; k < kPad; k += 2) {
       const auto value = [&](size_t key) { return key < present ? keys[key] + head.depth : nullptr; };
       PairRows(value(k), value(k + 1), head.depth, memory.columns,
@@ -124,45 +118,48 @@ void Multiply(AmxTiles& tiles, AmxBlock block, size_t rows, size_t columns, bool
   }
 }
 
-void ScaleRow(float scale, size_t count, const float* from, float* to) {
-  size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    _mm512_storeu_ps(to + i, _mm512_mul_ps(_mm512_loadu_ps(from + i), _mm512_set1_ps(scale)));
+// `count` is a multiple of kLanes.
+void ScaleRow(float scale, size_t count, float* x) {
+  for (size_t i = 0; i < count; i += kLanes) {
+    _mm512_storeu_ps(x + i, _mm512_mul_ps(_mm512_loadu_ps(x + i), _mm512_set1_ps(scale)));
   }
-  for (; i < count; ++i) to[i] = from[i] * scale;
 }
 
-// Queries in memory.queries against all `keys`.
-void AttendRows(AmxTiles& tiles, const Memory& memory, size_t keys, size_t rows, float* sum) {
-  std::array<float, kAmxRows> largest, shrink;
+// Queries from `row` on against all `keys`.
+void AttendRows(AmxTiles& tiles, const HeadOfSequence& head, const Memory& memory, size_t keys, size_t row) {
+  const size_t rows = std::min(kAmxRows, head.count - row);
+  std::array<float, kAmxRows> largest, sum{}, shrink;
   largest.fill(kLowest);
-  std::fill_n(sum, rows, 0.0f);
   for (size_t first = 0; first < keys; first += kKeyBlock) {
     const size_t count = std::min(kKeyBlock, keys - first), padded = std::min(kKeyBlock, memory.padded - first);
     Multiply(tiles,
-             {.a = memory.queries,
-              .a_stride = memory.pairs * sizeof(Pair),
+             {.a = head.query + row * head.stride,
+              .a_stride = head.stride * sizeof(Bf16),
               .b = memory.key_columns + first,
               .b_stride = memory.padded * sizeof(Pair),
               .c = memory.scores,
               .c_stride = kKeyBlock * sizeof(float),
               .groups = memory.pairs},
              rows, padded, false);
-    SoftmaxOfRows({memory.scores, rows, count, padded, largest.data(), sum, shrink.data()});
+    SoftmaxOfRows({memory.scores, rows, count, padded, largest.data(), sum.data(), shrink.data(),
+                   1.0f / std::sqrt(static_cast<float>(head.depth))});
+    auto* probabilities = reinterpret_cast<Bf16*>(memory.probabilities);
     for (size_t r = 0; r < rows; ++r) {
-      float* mixed = memory.mixed + r * memory.columns;
-      if (first > 0) ScaleRow(shrink[r], memory.columns, mixed, mixed);
-      RoundRow(memory.scores + r * kKeyBlock, 1.0f, padded, padded, memory.probabilities + r * kProbabilityStride / 2);
+      if (first > 0) ScaleRow(shrink[r], memory.columns, memory.mixed + r * memory.columns);
+      RoundRow(memory.scores + r * kKeyBlock, 1.0f, padded, probabilities + r * kProbabilityStride);
     }
     Multiply(tiles,
-             {.a = memory.probabilities,
-              .a_stride = kProbabilityStride / 2 * sizeof(Pair),
+             {.a = probabilities,
+              .a_stride = kProbabilityStride * sizeof(Bf16),
               .b = memory.value_pairs + first / 2 * memory.columns,
               .b_stride = memory.columns * sizeof(Pair),
               .c = memory.mixed,
               .c_stride = memory.columns * sizeof(float),
               .groups = padded / 2},
              rows, memory.columns, first > 0);
+  }
+  for (size_t r = 0; r < rows; ++r) {
+    RoundRow(memory.mixed + r * memory.columns, 1.0f / sum[r], head.depth, head.out + (row + r) * head.out_stride);
   }
 }
 
@@ -175,20 +172,8 @@ void AttendHeadAmx(const HeadOfSequence& head) {
   const size_t keys = all_keys ? head.count : marked;
   const Memory memory(keys, head.depth);
   PackHead(head, all_keys, memory);
-  const float scale = 1.0f / std::sqrt(static_cast<float>(head.depth));
-  std::array<float, kAmxRows> sum;
   AmxTiles tiles;
-  for (size_t row = 0; row < head.count; row += kAmxRows) {
-    const size_t rows = std::min(kAmxRows, head.count - row);
-    for (size_t r = 0; r < rows; ++r) {
-      RoundRow(head.query + (row + r) * head.stride, scale, head.depth, 2 * memory.pairs,
-               memory.queries + r * memory.pairs);
-    }
-    AttendRows(tiles, memory, keys, rows, sum.data());
-    for (size_t r = 0; r < rows; ++r) {
-      ScaleRow(1.0f / sum[r], head.depth, memory.mixed + r * memory.columns, head.out + (row + r) * head.out_stride);
-    }
-  }
+  for (size_t row = 0; row < head.count; row += kAmxRows) AttendRows(tiles, head, memory, keys, row);
 }
 
 }  // namespace grove

@@ -64,8 +64,23 @@ std::vector<double> Plain(const Case& c, const std::vector<float>& qkv, const st
   return out;
 }
 
-void ExpectPlain(const Case& c) {
-  const std::vector<float> qkv = RandomQkv(c);
+// Of rows that are rounded to bf16.
+std::vector<float> NarrowAttention(const Case& c, const std::vector<SequenceRows>& sequences, const float* qkv,
+                                   size_t rows, const uint8_t* is_key, ThreadPool& pool) {
+  const size_t width = c.heads * c.head_width, stride = 3 * width + 6, out_stride = width + 2;
+  std::vector<Bf16> narrow(rows * stride), out(rows * out_stride);
+  for (size_t i = 0; i < rows * 3 * width; ++i) narrow[i / (3 * width) * stride + i % (3 * width)] = ToBf16(qkv[i]);
+  NarrowSelfAttention({sequences, c.heads, c.head_width}, {narrow.data(), stride, out.data(), out_stride}, is_key,
+                      pool);
+  std::vector<float> wide(rows * width);
+  for (size_t i = 0; i < rows * width; ++i) wide[i] = ToFloat(out[i / width * out_stride + i % width]);
+  return wide;
+}
+
+void ExpectPlain(const Case& c, bool bf16 = false) {
+  if (bf16 && !HasNarrowAttention(c.head_width)) return;
+  std::vector<float> qkv = RandomQkv(c);
+  for (float& value : qkv) value = bf16 ? ToFloat(ToBf16(value)) : value;
   const std::vector<SequenceRows> sequences = SequencesOf(c);
   std::vector<uint8_t> is_key;
   for (size_t row = 0; c.masked && row < Rows(c); ++row) is_key.push_back(row % 3 == 1 ? 0 : 1);
@@ -73,7 +88,12 @@ void ExpectPlain(const Case& c) {
   std::vector<float> out(Rows(c) * width), on_one_thread;
   for (const size_t threads : {1, 3}) {
     ThreadPool pool(threads);
-    SelfAttention({sequences, c.heads, c.head_width}, qkv.data(), c.masked ? is_key.data() : nullptr, out.data(), pool);
+    const uint8_t* mask = c.masked ? is_key.data() : nullptr;
+    if (bf16) {
+      out = NarrowAttention(c, sequences, qkv.data(), Rows(c), mask, pool);
+    } else {
+      SelfAttention({sequences, c.heads, c.head_width}, qkv.data(), mask, out.data(), pool);
+    }
     if (threads == 1) on_one_thread = out;
     EXPECT_EQ(out, on_one_thread);
   }
@@ -82,7 +102,8 @@ void ExpectPlain(const Case& c) {
       for (size_t head = 0; head < c.heads; ++head) {
         const std::vector<double> expected = Plain(c, qkv, is_key, rows, query, head);
         for (size_t i = 0; i < c.head_width; ++i) {
-          ASSERT_NEAR(out[query * width + head * c.head_width + i], expected[i], 2e-5) << query << " " << head;
+          ASSERT_NEAR(out[query * width + head * c.head_width + i], expected[i], bf16 ? 0.03 : 2e-5)
+              << query << " " << head;
         }
       }
     }
@@ -94,13 +115,41 @@ TEST(Attention, AgreesWithPlainSumsOnEveryTarget) {
   const Case cases[] = {{.heads = 2, .head_width = 64, .lengths = {1, 13, 0, 128}, .masked = false},
                         {.heads = 3, .head_width = 5, .lengths = {12, 33, 7}, .masked = true},
                         {.heads = 1, .head_width = 40, .lengths = {255, 256, 257, 600}, .masked = false},
+                        {.heads = 2, .head_width = 6, .lengths = {33, 300}, .masked = true},
                         {.heads = 1, .head_width = 32, .lengths = {513}, .masked = true}};
   for (const std::string& target : AvailableTargets()) {
     SCOPED_TRACE(target);
     ASSERT_TRUE(ForceTarget(target).ok());
-    for (const Case& c : cases) ExpectPlain(c);
+    for (const Case& c : cases) {
+      ExpectPlain(c);
+      ExpectPlain(c, true);
+    }
   }
   ASSERT_TRUE(ForceTarget("").ok());
+}
+
+TEST(Attention, ASequenceHasTheSameBitsInEveryBatch) {
+  const Case batch{.heads = 2, .head_width = 48, .lengths = {5, 70, 300}, .masked = false};
+  const std::vector<float> qkv = RandomQkv(batch);
+  const std::vector<SequenceRows> sequences = SequencesOf(batch);
+  const size_t width = batch.heads * batch.head_width;
+  ThreadPool pool(2);
+  for (const bool bf16 : {false, true}) {
+    if (bf16 && !HasNarrowAttention(batch.head_width)) continue;
+    const auto attend = [&](const std::vector<SequenceRows>& of, const float* first, size_t rows) {
+      if (bf16) return NarrowAttention(batch, of, first, rows, nullptr, pool);
+      std::vector<float> out(rows * width);
+      SelfAttention({of, batch.heads, batch.head_width}, first, nullptr, out.data(), pool);
+      return out;
+    };
+    const std::vector<float> together = attend(sequences, qkv.data(), Rows(batch));
+    std::vector<float> alone;
+    for (const SequenceRows& rows : sequences) {
+      const std::vector<float> one = attend({{0, rows.count}}, qkv.data() + rows.begin * 3 * width, rows.count);
+      alone.insert(alone.end(), one.begin(), one.end());
+    }
+    EXPECT_EQ(together, alone) << (bf16 ? "bf16" : "fp32");
+  }
 }
 
 // The largest score may come late: what was gathered before shrinks to nothing without overflow.

@@ -136,6 +136,28 @@ TEST(DenseProductTest, ARowHasTheSameResultInEveryBatch) {
   }
 }
 
+// What the products round between them has the bits that the next would round to; long rows are summed in segments.
+TEST(DenseProductTest, NarrowRowsHaveTheSameBits) {
+  ThreadPool pool(2);
+  const size_t width = 130, neurons = 2050, rows = 300;
+  const std::vector<float> in = Random(neurons * width, 1), out = Random(width * neurons, 2),
+                           x = Random(rows * width, 3);
+  const DenseShape first{
+      .in = width, .out = neurons, .activation = DenseActivation::kGelu, .precision = Precision::kBf16};
+  if (!Supports(Precision::kBf16)) GTEST_SKIP() << "no bf16 here";
+  const DenseProduct to(first, in.data(), nullptr, pool);
+  const DenseProduct from({.in = neurons, .out = width, .precision = Precision::kBf16}, out.data(), nullptr, pool);
+  if (!to.TakesNarrowRows()) GTEST_SKIP() << "no AMX here";
+  std::vector<float> hidden(rows * neurons), expected(rows * width), y(rows * width);
+  to.Forward(x.data(), rows, hidden.data(), pool);
+  from.Forward(hidden.data(), rows, expected.data(), pool);
+  const size_t stride = DenseProduct::NarrowStride(neurons);
+  std::vector<Bf16> narrow(rows * stride);
+  to.ForwardToNarrow(x.data(), width, rows, narrow.data(), stride, pool);
+  from.ForwardFromNarrow(narrow.data(), stride, rows, y.data(), width, pool);
+  EXPECT_EQ(y, expected);
+}
+
 TEST(DenseProductTest, ThreadsDoNotChangeTheResult) {
   const size_t in = 96, out = 500, rows = 300;
   const std::vector<float> weights = Random(out * in, 1), x = Random(rows * in, 3);

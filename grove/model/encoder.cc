@@ -101,17 +101,32 @@ const LayerNorm* Encoder::NormBefore(size_t index) const {
   return final_norm_ ? &*final_norm_ : nullptr;
 }
 
+void Encoder::RunAttention(const Layer& layer, const PackedTokens& tokens, const Buffers& buffers) const {
+  const size_t rows = tokens.tokens, width = static_cast<size_t>(config_.width);
+  const auto heads = static_cast<size_t>(config_.heads);
+  const AttentionShape shape{tokens.sequences, heads, width / heads, precision() == Precision::kInt8};
+  // In the same memory, half of which it needs.
+  const size_t stride = DenseProduct::NarrowStride(3 * width), out_stride = DenseProduct::NarrowStride(width);
+  const bool room = stride <= 6 * width && out_stride <= 2 * width;
+  if (layer.query_key_value.TakesNarrowRows() && HasNarrowAttention(shape.head_width) && room) {
+    auto* qkv = reinterpret_cast<Bf16*>(buffers.query_key_value);
+    auto* mixed = reinterpret_cast<Bf16*>(buffers.mixed);
+    layer.query_key_value.ForwardToNarrow(buffers.normed, width, rows, qkv, stride, *pool_);
+    NarrowSelfAttention(shape, {qkv, stride, mixed, out_stride}, tokens.is_key, *pool_);
+    layer.attention_out.ForwardFromNarrow(mixed, out_stride, rows, buffers.out, width, *pool_);
+    return;
+  }
+  layer.query_key_value.Forward(buffers.normed, rows, buffers.query_key_value, *pool_);
+  SelfAttention(shape, buffers.query_key_value, tokens.is_key, buffers.mixed, *pool_);
+  layer.attention_out.Forward(buffers.mixed, rows, buffers.out, *pool_);
+}
+
 // A residual and the norm after it are one pass over the rows. Pre-norm: `normed` holds the norm of the hidden vectors
 // when a layer begins.
 void Encoder::RunLayer(size_t index, const PackedTokens& tokens, const Buffers& buffers, Arena& arena) const {
   const Layer& layer = layers_[index];
   const size_t rows = tokens.tokens, width = static_cast<size_t>(config_.width);
-  const auto heads = static_cast<size_t>(config_.heads);
-  const AttentionShape attention{tokens.sequences, heads, width / heads, precision() == Precision::kInt8,
-                                 precision() == Precision::kBf16};
-  layer.query_key_value.Forward(buffers.normed, rows, buffers.query_key_value, *pool_);
-  SelfAttention(attention, buffers.query_key_value, tokens.is_key, buffers.mixed, *pool_);
-  layer.attention_out.Forward(buffers.mixed, rows, buffers.out, *pool_);
+  RunAttention(layer, tokens, buffers);
   const bool post_norm = config_.post_norm();
   const auto add = [&](const LayerNorm* norm) {
     if (norm != nullptr) return norm->AddForward(buffers.out, rows, buffers.hidden, buffers.normed, *pool_);

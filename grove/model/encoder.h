@@ -89,6 +89,7 @@ class Encoder {
   Status Check(const TokenBatch& batch) const;
   Status Run(const TokenBatch& batch, Arena& arena, float* hidden, const Observer* observe) const;
   void RunLayers(const PackedTokens& tokens, Arena& arena, float* hidden, const Observer* observe) const;
+  void RunAttention(const Layer& layer, const PackedTokens& tokens, const Buffers& buffers) const;
   void RunLayer(size_t index, const PackedTokens& tokens, const Buffers& buffers, Arena& arena) const;
   const LayerNorm* NormBefore(size_t index) const;
 
