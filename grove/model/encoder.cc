@@ -168,6 +168,14 @@ Status Encoder::Forward(const TokenBatch& batch, Arena& arena, float* hidden, Ob
   return Run(batch, arena, hidden, &observe);
 }
 
+// A layer's activations of so many tokens stay near their core until the next layer, and are enough for its weights to
+// be worth reading.
+size_t Encoder::TokensAtOnce() const {
+  constexpr size_t kBytesOfThread = size_t{3} << 19;  // of hidden vectors: 512 tokens of width 768
+  if (options_.tokens_at_once > 0) return options_.tokens_at_once;
+  return std::max<size_t>(kBytesOfThread / sizeof(float) / static_cast<size_t>(config_.width), 64) * pool_->threads();
+}
+
 Status Encoder::Run(const TokenBatch& batch, Arena& arena, float* hidden, const Observer* observe) const {
   GROVE_RETURN_IF_ERROR(Check(batch));
   if (batch.ids.empty()) return Ok{};
@@ -175,7 +183,15 @@ Status Encoder::Run(const TokenBatch& batch, Arena& arena, float* hidden, const 
   const PackedTokens tokens = PackTokens(batch, arena);
   const auto width = static_cast<size_t>(config_.width);
   float* packed = tokens.whole ? hidden : arena.Take<float>(tokens.tokens * width);
-  RunLayers(tokens, arena, packed, observe);
+  // Observers see the whole batch at once.
+  const bool at_once = observe != nullptr || options_.observe;
+  const size_t most = at_once ? tokens.tokens : TokensAtOnce();
+  for (size_t first = 0; first < tokens.sequences.size();) {
+    const Arena::Scope scope_of_part(arena);
+    const PackedTokens part = PartOf(tokens, first, most, arena);
+    RunLayers(part, arena, packed + tokens.sequences[first].begin * width, observe);
+    first += part.sequences.size();
+  }
   if (!tokens.whole) Unpack(tokens, batch.batch, packed, width, hidden);
   return Ok{};
 }

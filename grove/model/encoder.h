@@ -42,6 +42,8 @@ struct EncoderOptions {
   // Told before every feedforward layer what enters it, x [tokens, width] without padding. For measurements; empty:
   // nobody is told.
   std::function<void(int64_t layer, const float* x, size_t tokens)> observe = {};
+  // A batch of more tokens goes through the model in parts of whole sequences. 0: as many as stay in the caches.
+  size_t tokens_at_once = 0;
 };
 
 // What a model runs in unless it is told otherwise: the precision its weights are stored in; fp32 in place of bf16
@@ -92,6 +94,7 @@ class Encoder {
   void RunAttention(const Layer& layer, const PackedTokens& tokens, const Buffers& buffers) const;
   void RunLayer(size_t index, const PackedTokens& tokens, const Buffers& buffers, Arena& arena) const;
   const LayerNorm* NormBefore(size_t index) const;
+  size_t TokensAtOnce() const;
 
   ModelConfig config_;
   EncoderOptions options_;  // with a precision

@@ -245,6 +245,31 @@ TEST_F(EncoderTest, BatchAndThreadsDoNotChangeASequence) {
   }
 }
 
+TEST_F(EncoderTest, PartsOfABatchGiveWhatTheWholeGives) {
+  const ModelConfig config = SmallConfig();
+  const ModelDirectory directory = Open(config, test::MakeRandomTensors(config, 3));
+  constexpr size_t kBatch = 7, kLength = 12;
+  std::vector<int32_t> ids(kBatch * kLength);
+  std::vector<uint8_t> mask(ids.size());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    ids[i] = static_cast<int32_t>(i * i % 40);
+    mask[i] = i % kLength < 2 + i / kLength * 2 ? 1 : 0;  // of 2, 4, 6 ... tokens
+  }
+  std::vector<AlignedArray<float>> results;
+  for (const size_t most : {1000, 1, 9, 20}) {
+    const Encoder encoder = Encoder::Load(directory, &pool_, {.tokens_at_once = most}).value();
+    for (const bool compute_padding : {false, true}) {
+      results.push_back(
+          encoder
+              .Forward(
+                  {.ids = ids, .mask = mask, .batch = kBatch, .length = kLength, .compute_padding = compute_padding})
+              .value());
+      const AlignedArray<float>& whole = results[compute_padding ? 1 : 0];
+      ASSERT_EQ(std::memcmp(results.back().data(), whole.data(), whole.size() * sizeof(float)), 0) << most;
+    }
+  }
+}
+
 TEST_F(EncoderTest, WhollyMaskedSequenceIsFinite) {
   const ModelConfig config = SmallConfig();
   const Encoder encoder = Encoder::Load(Open(config, test::MakeRandomTensors(config, 3)), &pool_).value();

@@ -43,8 +43,8 @@ struct TileAhead {
 template <size_t kRows>
 HWY_INLINE void AddTile(const float* HWY_RESTRICT x, size_t x_stride, const TileWeights& weights, size_t depth,
                         TileAhead ahead, FloatVec (&sums)[kRows][kTileVectors]) {
-  // Three rows to a pointer, which hides from the compiler where it came from: with a pointer to each of 12 rows GCC 12 runs
-  // out of registers and fetches some of them from vector registers, on a port that multiplies.
+  // Three rows to a pointer, which hides from the compiler where it came from: with a pointer to each of 12 rows GCC 12
+  // runs out of registers and fetches some of them from vector registers, on a port that multiplies.
   const FloatTag d;
   const float* HWY_RESTRICT w = weights.at;
   const float *rows0 = x, *rows3 = x + 3 * x_stride, *rows6 = x + 6 * x_stride, *rows9 = x + 9 * x_stride;

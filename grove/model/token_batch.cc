@@ -42,6 +42,25 @@ PackedTokens PackTokens(const TokenBatch& batch, Arena& arena) {
   return packed;
 }
 
+PackedTokens PartOf(const PackedTokens& packed, size_t first, size_t most, Arena& arena) {
+  const size_t begin = packed.sequences[first].begin;
+  size_t last = first, end = begin;
+  while (last < packed.sequences.size() && (last == first || end - begin + packed.sequences[last].count <= most)) {
+    end = packed.sequences[last].begin + packed.sequences[last].count, ++last;
+  }
+  auto* sequences = arena.Take<SequenceRows>(last - first);
+  for (size_t i = first; i < last; ++i) {
+    sequences[i - first] = {packed.sequences[i].begin - begin, packed.sequences[i].count};
+  }
+  PackedTokens part = packed;
+  part.tokens = end - begin;
+  part.ids += begin, part.places += begin;
+  if (part.types != nullptr) part.types += begin;
+  if (part.is_key != nullptr) part.is_key += begin;
+  part.sequences = {sequences, last - first};
+  return part;
+}
+
 void Unpack(const PackedTokens& packed, size_t batch, const float* from, size_t width, float* to) {
   size_t next = 0;  // place
   for (size_t i = 0; i < packed.tokens; ++i, from += width) {

@@ -41,6 +41,10 @@ struct PackedTokens {
 // Everything is in `arena`.
 PackedTokens PackTokens(const TokenBatch& batch, Arena& arena);
 
+// Sequences from `first` on as a batch of their own: at least one, then as many as have `most` tokens together. Its
+// places are those of the whole batch. What is new is in `arena`.
+PackedTokens PartOf(const PackedTokens& packed, size_t first, size_t most, Arena& arena);
+
 // from [tokens, width] -> to [batch x length, width], 0 where there is no token.
 void Unpack(const PackedTokens& packed, size_t batch, const float* from, size_t width, float* to);
 

@@ -39,6 +39,23 @@ TEST(PackTokens, LeavesPaddingOutWhereverItIs) {
             (std::vector<float>{1, -1, 2, -2, 0, 0, 0, 0, 0, 0, 3, -3, 0, 0, 4, -4, 5, -5, 6, -6, 7, -7, 8, -8}));
 }
 
+TEST(PackTokens, PartsAreWholeSequences) {
+  const std::vector<uint8_t> mask = {1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0};
+  Arena arena;
+  const PackedTokens packed = PackTokens({.ids = kIds, .mask = mask, .types = kTypes, .batch = 3, .length = 4}, arena);
+  const PackedTokens two = PartOf(packed, 0, 5, arena), last = PartOf(packed, 2, 1, arena);
+  EXPECT_EQ(two.tokens, 4u);
+  EXPECT_EQ(two.sequences.size(), 2u);
+  EXPECT_EQ(Copy(two.ids, 4), (std::vector<int32_t>{10, 11, 15, 17}));
+  ASSERT_EQ(last.tokens, 4u);  // more than asked for: one sequence is the least
+  ASSERT_EQ(last.sequences.size(), 1u);
+  EXPECT_EQ(last.sequences[0].begin, 0u);
+  EXPECT_EQ(Copy(last.ids, 4), (std::vector<int32_t>{18, 19, 20, 21}));
+  EXPECT_EQ(Copy(last.types, 4), (std::vector<uint8_t>{0, 0, 0, 1}));
+  EXPECT_EQ(Copy(last.places, 4), (std::vector<uint32_t>{8, 9, 10, 11}));
+  EXPECT_EQ(PartOf(packed, 0, 100, arena).sequences.size(), 3u);
+}
+
 TEST(PackTokens, KeepsAWholeBatchWhereItIs) {
   const std::vector<uint8_t> mask = {1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 0};
   Arena arena;
