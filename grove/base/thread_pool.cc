@@ -2,6 +2,7 @@
 // Copyright 2026 The Grove Authors.
 #include "grove/base/thread_pool.h"
 
+#include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
@@ -69,6 +70,7 @@ struct ThreadPool::Team {
   std::atomic<size_t> generation{0};  // one per ParallelFor; workers wait for it to change
   std::atomic<size_t> working{0};     // workers that have not finished this generation
   std::atomic<bool> stop{false};
+  int caller_processor = -1;  // when workers were last told
   int spins = 0;
   std::vector<std::thread> workers;
 
@@ -84,6 +86,20 @@ struct ThreadPool::Team {
     }
     std::unique_lock lock(mutex);
     signal.wait(lock, condition);
+  }
+
+  // Linux may wake a worker on the processor of the thread that wakes it and leave both there while another one idles:
+  // each then gets half. So workers may run on any processor but the caller's; told again when that has changed. More
+  // threads than processors have to share some.
+  void KeepFromCaller() {
+    const int processor = sched_getcpu();
+    if (spins == 0 || processor == caller_processor || processor < 0) return;
+    caller_processor = processor;
+    cpu_set_t others;
+    if (sched_getaffinity(0, sizeof(others), &others) != 0) return;
+    CPU_CLR(static_cast<size_t>(processor), &others);
+    if (CPU_COUNT(&others) == 0) return;
+    for (std::thread& worker : workers) pthread_setaffinity_np(worker.native_handle(), sizeof(others), &others);
   }
 
   void WorkerLoop() {
@@ -124,6 +140,7 @@ void ThreadPool::ParallelFor(size_t count, size_t grain, FunctionRef<void(size_t
     for (size_t begin = 0; begin < count; begin += grain) body(begin, std::min(begin + grain, count));
     return;
   }
+  team_->KeepFromCaller();
   {
     const std::lock_guard lock(team_->mutex);
     team_->body = &body;

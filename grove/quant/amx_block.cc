@@ -153,7 +153,7 @@ void AmxTiles::Multiply(Quantization precision, const AmxBlock& block, size_t ro
 
 namespace grove {
 AmxTiles::~AmxTiles() = default;
-void AmxTiles::SetShape(size_t, size_t) {}
+void AmxTiles::SetShape(size_t rows, size_t groups) { rows_ = rows, groups_ = groups; }
 void AmxTiles::Multiply(Quantization, const AmxBlock&, size_t, size_t, bool) {
   GROVE_CHECK(!"only where ActiveTargetHasTiles()");
 }
