@@ -3,8 +3,10 @@
 #include "grove/base/thread_pool.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <atomic>
+#include <thread>
 #include <vector>
 
 namespace grove {
@@ -32,6 +34,28 @@ TEST(ThreadPool, IsReusableManyTimes) {
 }
 
 TEST(DefaultThreads, IsAtLeastOne) { EXPECT_GE(DefaultThreads(), 1u); }
+
+// Or Linux may put both on one processor after a pause and leave them there.
+TEST(ThreadPool, WorkersKeepOffTheCallersProcessor) {
+  if (DefaultThreads() < 2) GTEST_SKIP() << "one processor";
+  ThreadPool pool(2);
+  const std::thread::id caller = std::this_thread::get_id();
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    const int before = sched_getcpu();
+    std::atomic<int> started{0};
+    bool allowed = true;
+    pool.ParallelFor(2, 1, [&](size_t, size_t) {
+      ++started;
+      while (started < 2) std::this_thread::yield();  // one block to each thread
+      cpu_set_t set;
+      if (std::this_thread::get_id() == caller || sched_getaffinity(0, sizeof(set), &set) != 0) return;
+      allowed = CPU_ISSET(static_cast<size_t>(before), &set) != 0;
+    });
+    if (sched_getcpu() != before) continue;  // the caller moved meanwhile
+    EXPECT_FALSE(allowed);
+    return;
+  }
+}
 
 }  // namespace
 }  // namespace grove
