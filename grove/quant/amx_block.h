@@ -39,7 +39,7 @@ struct AmxBlock {
 class AmxTiles {
  public:
   AmxTiles() = default;
-  ~AmxTiles();
+  ~AmxTiles();  // NOLINT(performance-trivially-destructible): not where tiles are compiled in
   AmxTiles(const AmxTiles&) = delete;
   AmxTiles& operator=(const AmxTiles&) = delete;
 
