@@ -9,6 +9,7 @@
 // rows are signed, and nothing is to be taken off.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "grove/kernels/target.h"
 #include "grove/model/dense_panels.h"
@@ -26,6 +27,7 @@ namespace grove {
 namespace {
 
 constexpr size_t kGroup = 4;  // inputs of one step
+static_assert(kPanelColumns == kTileColumns);
 
 using Tile = Int8Tile;
 
@@ -130,21 +132,9 @@ const Tile* BestTiles() { return kPortableTiles; }
 
 #endif
 
-// One tile's integers to y.
-void Finish(const DensePanels& task, size_t row, size_t rows, size_t column, const int32_t* sums) {
-  const size_t columns = std::min(kPanelColumns, task.columns - column);
-  for (size_t r = 0; r < rows; ++r) {
-    const float scale = task.row_scales[row + r];
-    // Nothing of them overlaps, or the compiler makes no vectors.
-    float* __restrict y = task.y + (row + r) * task.y_stride + column;
-    const int32_t* __restrict sum = sums + r * kPanelColumns;
-    const int32_t* __restrict offsets = task.column_offsets + column;
-    const float* __restrict scales = task.column_scales + column;
-    const float* __restrict bias = task.bias + column;
-    for (size_t c = 0; c < columns; ++c) {
-      y[c] = static_cast<float>(sum[c] + offsets[c]) * (scale * scales[c]) + bias[c];
-    }
-  }
+std::optional<Activation> KernelActivation(DenseActivation activation) {
+  if (activation == DenseActivation::kNone) return std::nullopt;
+  return activation == DenseActivation::kGelu ? Activation::kGelu : Activation::kRelu;
 }
 
 }  // namespace
@@ -182,22 +172,27 @@ void RunInt8Panels(const DensePanels& task) {
   const auto* x = static_cast<const uint8_t*>(task.x);
   const Tile* tiles = task.int8_tiles;
   alignas(64) int32_t sums[kMaxTileRows * kPanelColumns];
+  SumsTile tile{.rows = 0,
+                .columns = 0,
+                .sums = sums,
+                .row_scales = nullptr,
+                .activation = KernelActivation(task.activation),
+                .y = nullptr,
+                .y_stride = task.y_stride};
   for (size_t column = 0; column < task.columns; column += kPanelColumns) {
     const int8_t* panel = static_cast<const int8_t*>(task.weights) + column * kGroup * steps;
+    const SumScales scales{-1, 1.0f, task.column_offsets + column, task.column_scales + column, task.bias + column};
     const size_t tiles_count = (task.rows + kMaxTileRows - 1) / kMaxTileRows, bytes = kPanelColumns * kGroup * steps;
     const bool more = column + kPanelColumns < task.columns;
+    tile.columns = std::min(kPanelColumns, task.columns - column);
     for (size_t row = 0; row < task.rows; row += kMaxTileRows) {
       if (more) PrefetchPart(reinterpret_cast<const char*>(panel) + bytes, bytes, row / kMaxTileRows, tiles_count);
-      const size_t rows = std::min(kMaxTileRows, task.rows - row);
-      tiles[rows](x + row * task.x_stride, task.x_stride, panel, steps, sums);
-      Finish(task, row, rows, column, sums);
+      tile.rows = std::min(kMaxTileRows, task.rows - row);
+      tile.row_scales = task.row_scales + row;
+      tile.y = task.y + row * task.y_stride + column;
+      tiles[tile.rows](x + row * task.x_stride, task.x_stride, panel, steps, sums);
+      ScaleTile(tile, scales);
     }
-  }
-  if (task.activation == DenseActivation::kNone) return;
-  const Activation activation = task.activation == DenseActivation::kGelu ? Activation::kGelu : Activation::kRelu;
-  for (size_t r = 0; r < task.rows; ++r) {
-    float* y = task.y + r * task.y_stride;
-    ExactActivate(activation, 1.0f, y, task.columns, y);
   }
 }
 

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// What the low precisions compute element by element, in plain loops that the compiler turns into vectors: compiled
-// once for every instruction set, and the same bits on each, as nothing is contracted and no sum changes its order.
+// What the low precisions compute element by element, in vectors or in plain loops that the compiler turns into
+// vectors: compiled once for every instruction set, and the same bits on each, as nothing is contracted and no sum
+// changes its order.
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
 
 #include "grove/base/bf16.h"
+#include "grove/kernels/exact_exp-inl.h"
 #include "grove/quant/exact_activation.h"
-#include "hwy/highway.h"
 
 #if defined(GROVE_QUANT_EXACT_ACTIVATION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GROVE_QUANT_EXACT_ACTIVATION_INL_H_
@@ -22,45 +23,64 @@
 HWY_BEFORE_NAMESPACE();
 namespace grove {
 namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
 
-// Adding and taking it away rounds a value below 2^22 to an integer; its low bits then are that integer.
-inline constexpr float kRoundToInteger = 12582912.0f;  // 1.5 * 2^23
-
-HWY_INLINE int32_t RoundToInt(float x) { return std::bit_cast<int32_t>(x + kRoundToInteger) - 0x4B400000; }
-
-// exp(z), -87 <= z <= 0: 2^n exp(r), |r| <= ln(2) / 2, with the Taylor terms up to r^7.
-HWY_INLINE float ExpNegative(float z) {
-  const float n = (z * 1.44269504f + kRoundToInteger) - kRoundToInteger;
-  const float r = (z - n * 0.693359375f) + n * 2.12194440e-4f;
-  float p = 1.0f / 5040;
-  p = p * r + 1.0f / 720;
-  p = p * r + 1.0f / 120;
-  p = p * r + 1.0f / 24;
-  p = p * r + 1.0f / 6;
-  p = p * r + 0.5f;
-  p = p * r + 1.0f;
-  p = p * r + 1.0f;
-  return p * std::bit_cast<float>((RoundToInt(n) + 127) << 23);
-}
+HWY_INLINE int32_t RoundToInt(float x) { return std::bit_cast<int32_t>(x + kToInteger) - kToIntegerBits; }
 
 // x times the normal distribution function: Abramowitz & Stegun 7.1.26, as NormalOf() of simd-inl.h.
-HWY_INLINE float Gelu(float x) {
-  const float z = std::abs(x) * 0.70710678f;
-  const float t = 1.0f / (z * 0.3275911f + 1.0f);
-  float p = t * 1.061405429f - 1.453152027f;
-  p = p * t + 1.421413741f;
-  p = p * t - 0.284496736f;
-  p = p * t + 0.254829592f;
-  const float square = z * z;
-  const float tail = p * t * ExpNegative(square < 87.0f ? -square : -87.0f) * 0.5f;
-  return x * (x < 0.0f ? tail : 1.0f - tail);
+HWY_INLINE FloatVec ExactGelu(FloatVec x) {
+  const FloatTag d;
+  const FloatVec one = hn::Set(d, 1.0f), z = hn::Mul(hn::Abs(x), hn::Set(d, 0.70710678f));
+  const FloatVec t = hn::Div(one, hn::Add(hn::Mul(z, hn::Set(d, 0.3275911f)), one));
+  FloatVec p = hn::Set(d, 1.061405429f);
+  for (const float term : {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f}) {
+    p = hn::Add(hn::Mul(p, t), hn::Set(d, term));
+  }
+  const FloatVec gauss = ExactExp(hn::Neg(hn::Mul(z, z)));  // exp(-x^2 / 2)
+  const FloatVec tail = hn::Mul(hn::Mul(hn::Mul(p, t), gauss), hn::Set(d, 0.5f));
+  return hn::Mul(x, hn::IfThenElse(hn::Lt(x, hn::Zero(d)), tail, hn::Sub(one, tail)));
 }
 
-inline void ActivateLoop(Activation activation, float sign, const float* x, size_t count, float* out) {
-  if (activation == Activation::kRelu) {
-    for (size_t i = 0; i < count; ++i) out[i] = std::max(sign * x[i], 0.0f);
-  } else {
-    for (size_t i = 0; i < count; ++i) out[i] = Gelu(sign * x[i]);
+HWY_INLINE FloatVec ExactActivateVec(Activation activation, FloatVec x) {
+  return activation == Activation::kRelu ? hn::Max(x, hn::Zero(FloatTag())) : ExactGelu(x);
+}
+
+inline void ActivateArray(Activation activation, float sign, const float* x, size_t count, float* out) {
+  const FloatTag d;
+  const size_t lanes = hn::Lanes(d), whole = count / lanes * lanes;
+  const auto activate = [&](const float* from, float* to) HWY_ATTR {
+    hn::StoreU(ExactActivateVec(activation, hn::Mul(hn::Set(d, sign), hn::LoadU(d, from))), d, to);
+  };
+  for (size_t i = 0; i < whole; i += lanes) activate(x + i, out + i);
+  if (whole == count) return;
+  HWY_ALIGN float rest[kCacheLineBytes / sizeof(float)] = {};
+  std::copy_n(x + whole, count - whole, rest);
+  activate(rest, rest);
+  std::copy_n(rest, count - whole, out + whole);
+}
+
+// One row of ScaleTile(), all of whose columns are there.
+HWY_INLINE void ScaleTileRow(const SumsTile& tile, const int32_t* sums, const SumScales& scales, float row, float* y) {
+  const FloatTag d;
+  const hn::RebindToSigned<FloatTag> di;
+  for (size_t n = 0; n < kTileColumns; n += hn::Lanes(d)) {
+    const auto shifted = hn::Mul(hn::Set(di, scales.shift), hn::LoadU(di, scales.column_sums + n));
+    const FloatVec sum = hn::ConvertTo(d, hn::Sub(hn::LoadU(di, sums + n), shifted));
+    const FloatVec scale = hn::Mul(hn::Set(d, row), hn::LoadU(d, scales.columns + n));
+    FloatVec value = hn::Add(hn::Mul(sum, scale), hn::LoadU(d, scales.bias + n));
+    if (tile.activation) value = ExactActivateVec(*tile.activation, value);
+    hn::StoreU(value, d, y + n);
+  }
+}
+
+inline void ScaleTileRows(const SumsTile& tile, const SumScales& scales) {
+  HWY_ALIGN float rest[kTileColumns];
+  for (size_t r = 0; r < tile.rows; ++r) {
+    const int32_t* sums = tile.sums + r * kTileColumns;
+    float* y = tile.y + r * tile.y_stride;
+    const bool whole = tile.columns == kTileColumns;
+    ScaleTileRow(tile, sums, scales, tile.row_scales[r], whole ? y : rest);
+    if (!whole) std::copy_n(rest, tile.columns, y);
   }
 }
 

@@ -9,17 +9,18 @@
 #if HWY_ONCE
 namespace grove {
 namespace {
-HWY_EXPORT(ActivateLoop);
+HWY_EXPORT(ActivateArray);
 HWY_EXPORT(AddGatedLoop);
 HWY_EXPORT(AddGatedSumsLoop);
 HWY_EXPORT(AddLoop);
 HWY_EXPORT(QuantizeLoop);
 HWY_EXPORT(RoundLoop);
 HWY_EXPORT(ScaleLoop);
+HWY_EXPORT(ScaleTileRows);
 }  // namespace
 
 void ExactActivate(Activation activation, float sign, const float* x, size_t count, float* out) {
-  HWY_DYNAMIC_DISPATCH(ActivateLoop)(activation, sign, x, count, out);
+  HWY_DYNAMIC_DISPATCH(ActivateArray)(activation, sign, x, count, out);
 }
 
 float QuantizeRow(const float* x, size_t count, int8_t* q) { return HWY_DYNAMIC_DISPATCH(QuantizeLoop)(x, count, q); }
@@ -29,6 +30,8 @@ void RoundRow(const float* x, size_t count, uint16_t* rounded) { HWY_DYNAMIC_DIS
 void ScaleSums(const int32_t* sums, const SumScales& scales, size_t count, float* out) {
   HWY_DYNAMIC_DISPATCH(ScaleLoop)(sums, scales, count, out);
 }
+
+void ScaleTile(const SumsTile& tile, const SumScales& scales) { HWY_DYNAMIC_DISPATCH(ScaleTileRows)(tile, scales); }
 
 void AddRow(const float* x, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(AddLoop)(x, count, y); }
 

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "grove/kernels/activation.h"
 
@@ -31,6 +32,19 @@ struct SumScales {
 };
 // out[i] = (sums[i] - shift * column_sums[i]) * (row * columns[i]) + bias[i]; the arrays may be the same.
 void ScaleSums(const int32_t* sums, const SumScales& scales, size_t count, float* out);
+
+// A tile of integer sums and where it goes.
+inline constexpr size_t kTileColumns = 32;
+struct SumsTile {
+  size_t rows, columns;     // at most kTileColumns
+  const int32_t* sums;      // [rows, kTileColumns]
+  const float* row_scales;  // [rows]
+  std::optional<Activation> activation;
+  float* y;
+  size_t y_stride;
+};
+// y[r][n] = act(ScaleSums() of row r, where scales.row is row_scales[r]). Arrays of `scales` are of kTileColumns.
+void ScaleTile(const SumsTile& tile, const SumScales& scales);
 
 // y[i] += x[i]
 void AddRow(const float* x, size_t count, float* y);
