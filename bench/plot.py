@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The Grove Authors.
-"""What `grove bench layer --json` or `grove bench encoder --json` measured, as a picture (SVG) and a Markdown table.
+"""What `grove bench layer --json`, `grove bench encoder --json` or `bench/peers/compare.py --output` measured, as a picture (SVG) and
+a Markdown table.
 
     grove bench layer --forms --no-dense --threads 1 --tokens 1,4,16,64,256,1024 --json > sweep.json
     bench/plot.py sweep.json --output sweep.svg --table
     grove bench encoder --threads 2 --json > fp32.json
     grove bench encoder --threads 2 --precision int8 --json > int8.json
     bench/plot.py fp32.json int8.json --output encoders.svg --table
+    bench/plot.py bench/results/encoder-peers-zen4.md --output bench/results/encoder-peers-zen4.svg
 
 Layers: time of a token against the tokens of a batch, a line for each, both axes logarithmic. Encoders: milliseconds of a
-batch, a bar for each model, in groups of precision and batch. Plain Python, no package."""
+batch, a bar for each model or system, in groups of precision and batch. Plain Python, no package."""
 
 import argparse
 import json
 import math
 import pathlib
+import re
 import sys
 from xml.sax.saxutils import escape
 
@@ -174,26 +177,59 @@ def groups_of(runs):
     return groups
 
 
-def draw_encoders(runs):
-    groups, parts, y = groups_of(runs), [], TOP
-    parts.append(text(16, 24, "Whole encoders: milliseconds of a batch", size=15, more='font-weight="600"'))
+def draw_bars(heading, groups, colour_of):
+    parts, y = [text(16, 24, heading, size=15, more='font-weight="600"')], TOP
     start, bar, scale = 150, 15, WIDTH - 150 - 150
     for title, bars in groups:
         parts.append(text(16, y + 12, title, size=12, more='font-weight="600"'))
         y += 20
         longest = max(high for _, _, _, high, _ in bars)
         for i, (name, median, low, high, speed) in enumerate(bars):
-            colour, width = GREYS[1] if i == 0 else COLOURS[(i - 1) % len(COLOURS)], scale * median / longest
-            middle = y + bar / 2
+            width, middle = scale * median / longest, y + bar / 2
+            fill = f'fill="{colour_of(i, name)}" fill-opacity="0.85"'
             parts += [
                 text(start - 8, middle + 4, name[-22:], "end", 11),
-                f'<rect x="{start}" y="{y}" width="{width:.1f}" height="{bar}" fill="{colour}" fill-opacity="0.85"/>',
+                f'<rect x="{start}" y="{y}" width="{width:.1f}" height="{bar}" {fill}/>',
                 line(start + scale * low / longest, middle, start + scale * high / longest, middle, "#000", 1.2),
                 text(start + scale * high / longest + 6, middle + 4, f"{number(median)} ms, {speed:.2f}x", size=11),
             ]
             y += bar + 4
         y += 12
     return page(y + 6, parts)
+
+
+def draw_encoders(runs):
+    def colour(i, _name):
+        return GREYS[1] if i == 0 else COLOURS[(i - 1) % len(COLOURS)]
+
+    return draw_bars("Whole encoders: milliseconds of a batch", groups_of(runs), colour)
+
+
+def peers_groups(told):
+    """As groups_of(), of the tables of bench/peers/compare.py; speed-ups are over the best rival."""
+    groups = []
+    for section in re.split(r"^## ", told, flags=re.MULTILINE)[1:]:
+        rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in section.splitlines() if row.startswith("| ")]
+        bars = []
+        for row in rows:
+            if len(row) == 7 and row[5].endswith("x") and not row[6].startswith("OUTPUT"):
+                low, high = row[2].split("-")
+                bars.append((row[0], float(row[1]), float(low), float(high), float(row[5][:-1])))
+        if bars:
+            groups.append((section.splitlines()[0], bars))
+    return groups
+
+
+def draw_peers(path):
+    groups = peers_groups(path.read_text(encoding="utf-8"))
+    if not groups:
+        sys.exit(f"plot.py: {path} has no table of bench/peers/compare.py")
+    ours = [name for name, *_ in groups[0][1] if name.startswith("grove ")]
+
+    def colour(_i, name):
+        return COLOURS[ours.index(name) % len(COLOURS)] if name in ours else GREYS[2]
+
+    return draw_bars("Whole encoders: milliseconds of a batch, times as fast as the best rival", groups, colour)
 
 
 def encoders_table(runs):
@@ -219,11 +255,17 @@ def read(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=pathlib.Path, metavar="JSON", help="one of layers, or any of encoders")
+    parser.add_argument("runs", nargs="+", type=pathlib.Path, metavar="FILE", help="JSON: one of layers, or any of encoders; or one Markdown file of compare.py")
     parser.add_argument("--output", type=pathlib.Path, metavar="SVG", help="the picture to write")
     parser.add_argument("--table", action="store_true", help="print a Markdown table")
     parser.add_argument("--only", nargs="+", default=[], metavar="WORDS", help="only layers with these words in their names")
     args = parser.parse_args()
+    if [path.suffix for path in args.runs] == [".md"]:
+        picture = draw_peers(args.runs[0])
+        if args.table or not args.output:
+            sys.exit("plot.py: such a file is a table already; give --output SVG")
+        args.output.write_text(picture, encoding="utf-8")
+        return
     runs = [read(path) for path in args.runs]
     if len({"layers" in run for run in runs}) > 1 or ("layers" in runs[0] and len(runs) > 1):
         sys.exit("plot.py: give one run of layers, or runs of encoders alone")

@@ -69,6 +69,26 @@ class Plot(program.ProgramTest):
             self.assertTrue(any(title in words for words in self.words_of(self.folder / "encoders.svg")))
         self.assertEqual((self.folder / "encoders.svg").read_text().count("<rect"), 1 + 3 * 4)
 
+    def test_tables_of_rivals_are_groups_of_bars(self):
+        rows = ("| side | ms | 10-90 % | tokens/s | over grove dense | over the best rival | largest difference |",
+                "|---|--:|--:|--:|--:|--:|--:|",
+                "| grove dense | 12.5 | 11.0-14.5 | 100 | 1.00x | 0.80x | 1e-6 |",
+                "| grove leaf_tree | 5.0 | 4.0-6.0 | 250 | 2.50x | 2.00x |  |",
+                "| One rival | 10.0 | 9.0-11.0 | 125 | 1.25x | 1.00x | 1e-6 |",
+                "| Another | 1.0 | 1.0-1.0 | 1250 | 12.50x | 10.00x | OUTPUT DIFFERS by 9: its time means nothing |",
+                "| Third | not run: no int8 | | | | | |")
+        told = "\n".join(("# Title", "", "## fp32, batch 2, length 8", "", *rows, ""))
+        (self.folder / "peers.md").write_text(told)
+        self.plot("peers.md", "--output", "peers.svg")
+        words = self.words_of(self.folder / "peers.svg")
+        for wanted in ("fp32, batch 2, length 8", "grove leaf_tree", "5.00 ms, 2.00x", "One rival"):
+            self.assertIn(wanted, words)
+        self.assertNotIn("Another", words)  # what computes something else has no time
+        self.assertNotIn("Third", words)
+        self.assertEqual((self.folder / "peers.svg").read_text().count("<rect"), 1 + 3)
+        (self.folder / "page.md").write_text("# Something else\n")
+        self.assertIn("has no table of", self.plot("page.md", "--output", "page.svg", code=1))
+
     def test_what_is_no_measurement_is_refused(self):
         (self.folder / "other.json").write_text("[]")
         (self.folder / "broken.json").write_text("{")
