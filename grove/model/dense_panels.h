@@ -31,12 +31,13 @@ struct DensePanels {
   size_t rows, in;
   size_t columns;  // from y on; only the last panel has less than 32
   DenseActivation activation;
+  size_t panel_bytes;                    // of 32 columns
   size_t panel_columns = kPanelColumns;  // fp32 only
   Bf16* narrow = nullptr;                // RunAmxPanels() only: written in place of y, y_stride apart
-  // int8 only: what a product of integers is worth, and what is added to it before.
-  const float* row_scales = nullptr;        // [rows]
-  const float* column_scales = nullptr;     // [columns rounded up to 32]
-  const int32_t* column_offsets = nullptr;  // [columns rounded up to 32]
+  // int8 only: what a product of integers is worth, and 128 times the sums are to be taken off it before.
+  const float* row_scales = nullptr;     // [rows]
+  const float* column_scales = nullptr;  // [columns rounded up to 32]
+  const int32_t* column_sums = nullptr;  // [columns rounded up to 32]
   const Int8Tile* int8_tiles = nullptr;
 };
 
@@ -61,18 +62,18 @@ void RunBf16Panels(const DensePanels& task);
 
 // int8: weights are rounded to 127 steps of their column's largest (quant/round_weights.h), a row to 127 steps of its
 // own. Products are exact sums of integers and the same on every machine; AVX512-VNNI and AVX2 have tiles of their own.
-// Panels [in / 4, 32, 4].
 struct Int8Panels {
   AlignedArray<int8_t> weights;
   AlignedArray<float> scales;       // [panels, 32]
-  AlignedArray<int32_t> offsets;    // [panels, 32]: what tiles that take x + 128 for x have too much
+  AlignedArray<int32_t> sums;       // [panels, 32]: of the weights that are multiplied by x + 128 in place of x
   const Int8Tile* tiles = nullptr;  // by rows: the best that the machine had when they were packed
-  bool shifted = true;              // whether they take x + 128
+  bool plain = true;                // panels are [in / 4, 32, 4], all weights in `sums`; if not: int8_panels_avx2.h
+  size_t panel_bytes = 0;
 };
 Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in, size_t out);
+void CopyInt8Column(const Int8Panels& panels, size_t in, size_t column, int8_t* to);
 inline size_t Int8RowStride(size_t in) { return RoundUpTo(64, in) + 64; }
-void ToInt8Rows(const Int8Panels& panels, const float* x, size_t x_stride, size_t rows, size_t in, uint8_t* to,
-                float* scales);
+void ToInt8Rows(const float* x, size_t x_stride, size_t rows, size_t in, uint8_t* to, float* scales);
 void RunInt8Panels(const DensePanels& task);
 
 // Both, with the tile registers of AMX (quant/amx_block.h). int8: for panels and rows as AVX512-VNNI takes them.

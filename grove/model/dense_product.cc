@@ -3,6 +3,7 @@
 #include "grove/model/dense_product.h"
 
 #include <algorithm>
+#include <span>
 
 #include "grove/base/aligned.h"
 #include "grove/base/check.h"
@@ -159,7 +160,7 @@ std::byte* ThreadBytes(size_t size) {
 bool UsesAmx(Precision precision, const Int8Panels& int8, size_t rows) {
   constexpr size_t kFewRows = 3;
   if (precision == Precision::kFp32 || !ActiveTargetHasTiles()) return false;
-  return precision == Precision::kBf16 || (int8.shifted && rows > kFewRows);
+  return precision == Precision::kBf16 || (int8.plain && rows > kFewRows);
 }
 
 void RunTask(Precision precision, bool amx, const DensePanels& task) {
@@ -198,7 +199,7 @@ struct DenseProduct::Packed {
         break;
       case Precision::kInt8:
         int8 = PackInt8Panels(weights.int8, weights.scales, in, out);
-        panel_bytes = RoundUpTo(4, in) * kPanelColumns;
+        panel_bytes = int8.panel_bytes;
         break;
     }
   }
@@ -228,8 +229,7 @@ struct DenseProduct::Rows {
   const float* scales;     // int8 only
 
   // Converted into the calling thread's memory: the next call of this thread overwrites it.
-  static Rows Convert(const DenseShape& shape, const Int8Panels& int8, const float* x, size_t x_stride, size_t rows,
-                      ThreadPool& pool) {
+  static Rows Convert(const DenseShape& shape, const float* x, size_t x_stride, size_t rows, ThreadPool& pool) {
     constexpr size_t kGrain = 16;
     const Precision precision = shape.precision;
     const size_t in = shape.in;
@@ -252,7 +252,7 @@ struct DenseProduct::Rows {
     auto* to = reinterpret_cast<uint8_t*>(bytes);
     auto* scales = reinterpret_cast<float*>(bytes + rows * stride);
     pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
-      ToInt8Rows(int8, x + begin * x_stride, x_stride, end - begin, in, to + begin * stride, scales + begin);
+      ToInt8Rows(x + begin * x_stride, x_stride, end - begin, in, to + begin * stride, scales + begin);
     });
     return {to, stride, 1, scales};
   }
@@ -301,9 +301,10 @@ void DenseProduct::CopyWeights(size_t out, float* to) const {
     case Precision::kFp32:
       return copy(packed.fp32.data(), packed.panel_columns, 1, [](float weight) { return weight; });
     case Precision::kInt8: {
-      const float scale = packed.int8.scales[out];
-      return copy(packed.int8.weights.data(), kPanelColumns, 4,
-                  [scale](int8_t weight) { return static_cast<float>(weight) * scale; });
+      const std::span<int8_t> column(reinterpret_cast<int8_t*>(ThreadBytes(in)), in);
+      CopyInt8Column(packed.int8, in, out, column.data());
+      for (size_t i = 0; i < in; ++i) to[i] = static_cast<float>(column[i]) * packed.int8.scales[out];
+      return;
     }
   }
 }
@@ -314,7 +315,7 @@ void DenseProduct::Forward(const float* x, size_t rows, float* y, ThreadPool& po
 
 void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* y, size_t y_stride,
                            ThreadPool& pool) const {
-  Run(Rows::Convert(state_->shape, state_->packed->int8, x, x_stride, rows, pool), rows, {y, nullptr, y_stride}, pool);
+  Run(Rows::Convert(state_->shape, x, x_stride, rows, pool), rows, {y, nullptr, y_stride}, pool);
 }
 
 bool DenseProduct::TakesNarrowRows() const {
@@ -326,7 +327,7 @@ size_t DenseProduct::NarrowStride(size_t width) { return Bf16RowStride(width); }
 void DenseProduct::ForwardToNarrow(const float* x, size_t x_stride, size_t rows, Bf16* y, size_t y_stride,
                                    ThreadPool& pool) const {
   GROVE_DCHECK(TakesNarrowRows());
-  Run(Rows::Convert(state_->shape, state_->packed->int8, x, x_stride, rows, pool), rows, {nullptr, y, y_stride}, pool);
+  Run(Rows::Convert(state_->shape, x, x_stride, rows, pool), rows, {nullptr, y, y_stride}, pool);
 }
 
 void DenseProduct::ForwardFromNarrow(const Bf16* x, size_t x_stride, size_t rows, float* y, size_t y_stride,
@@ -361,12 +362,13 @@ void DenseProduct::Run(const Rows& converted, size_t rows, const Output& output,
                        .in = shape.in,
                        .columns = std::min(per_group * kPanelColumns, shape.out - column),
                        .activation = shape.activation,
+                       .panel_bytes = packed.panel_bytes,
                        .panel_columns = packed.panel_columns};
       if (output.narrow != nullptr) part.narrow = output.narrow + row * output.stride + column;
       if (int8) {
         part.row_scales = converted.scales + row;
         part.column_scales = packed.int8.scales.data() + column;
-        part.column_offsets = packed.int8.offsets.data() + column;
+        part.column_sums = packed.int8.sums.data() + column;
         part.int8_tiles = packed.int8.tiles;
       }
       RunTask(shape.precision, amx, part);

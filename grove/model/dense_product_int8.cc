@@ -5,14 +5,15 @@
 //
 //   y = (sum of (q + 128) w - 128 sum of w) s_row s_column + bias,   q = round(x / s_row), w = round(weight / s_column)
 //
-// The multiplication of AVX512-VNNI takes unsigned times signed bytes, hence the 128. With AVX2 (quant/int8_avx2-inl.h)
-// rows are signed, and nothing is to be taken off.
+// The multiplications of AVX512-VNNI and AVX2 (int8_panels_avx2.h) take unsigned times signed bytes, hence the 128.
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <optional>
 
 #include "grove/kernels/target.h"
 #include "grove/model/dense_panels.h"
+#include "grove/model/int8_panels_avx2.h"
 #include "grove/model/row_ops.h"
 #include "grove/quant/exact_activation.h"
 
@@ -84,53 +85,35 @@ void VnniTile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t ste
 
 #pragma GCC pop_options
 
-#pragma GCC push_options
-#pragma GCC target("avx2")
-}  // namespace
-}  // namespace grove
-#include "grove/quant/int8_avx2-inl.h"
-namespace grove {
-namespace {
-
-constexpr size_t kAvx2Steps = 128;  // of a panel that stay in the first-level cache for all rows of a tile: 16 KiB
-
-// Rows are signed bytes.
-template <size_t kRows>
-void Avx2Tile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, int32_t* sums) {
-  if (steps == 0) std::fill(sums, sums + kRows * kPanelColumns, 0);
-  for (size_t begin = 0; begin < steps; begin += kAvx2Steps) {
-    const uint8_t* rows[kRows];
-    for (size_t r = 0; r < kRows; ++r) rows[r] = x + r * x_stride + kGroup * begin;
-    for (size_t column = 0; column < kPanelColumns; column += 16) {
-      const Int8Weights block{panel + kGroup * (begin * kPanelColumns + column), kGroup * kPanelColumns,
-                              std::min(kAvx2Steps, steps - begin)};
-      Int8BlockColumns(rows, kRows, block, begin != 0, sums + column, kPanelColumns);
-    }
-  }
-}
-
-#pragma GCC pop_options
-
 constexpr Tile kVnniTiles[kMaxTileRows + 1] = GROVE_TILES(VnniTile);
-constexpr Tile kAvx2Tiles[kMaxTileRows + 1] = GROVE_TILES(Avx2Tile);
 
-// What is added to rows for them.
-int32_t ShiftOf(const Tile* tiles) { return tiles == kAvx2Tiles ? 0 : 128; }
-
-const Tile* BestTiles() {
-  const bool avx3 = ActiveTarget().starts_with("AVX3");
+const Tile* VnniTiles() {
   const bool vnni = __builtin_cpu_supports("avx512vnni") != 0 && __builtin_cpu_supports("avx512bw") != 0;
-  if (avx3 && vnni) return kVnniTiles;
-  return avx3 || ActiveTarget() == "AVX2" ? kAvx2Tiles : kPortableTiles;
+  return vnni && ActiveTarget().starts_with("AVX3") ? kVnniTiles : nullptr;
 }
 
 #else
 
-int32_t ShiftOf(const Tile*) { return 128; }
-
-const Tile* BestTiles() { return kPortableTiles; }
+const Tile* VnniTiles() { return nullptr; }
 
 #endif
+
+// Null where AVX2 is not to be used.
+const Tile* WantedAvx2Tiles(size_t in) {
+  const bool wanted = ActiveTarget() == "AVX2" || ActiveTarget().starts_with("AVX3");
+  return wanted ? Avx2Tiles(in) : nullptr;
+}
+
+// Panels [in / 4, 32, 4].
+void PackPlainPanel(const int8_t* weights, size_t in, size_t columns, int8_t* panel, int32_t* sums) {
+  for (size_t c = 0; c < columns; ++c, weights += in) {
+    int8_t* to = panel + c * kGroup;
+    for (size_t i = 0; i < in; i += kGroup, to += kGroup * kPanelColumns) {
+      std::memcpy(to, weights + i, std::min(kGroup, in - i));
+    }
+    sums[c] = std::accumulate(weights, weights + in, int32_t{0});
+  }
+}
 
 std::optional<Activation> KernelActivation(DenseActivation activation) {
   if (activation == DenseActivation::kNone) return std::nullopt;
@@ -140,37 +123,44 @@ std::optional<Activation> KernelActivation(DenseActivation activation) {
 }  // namespace
 
 Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in, size_t out) {
-  const size_t columns = RoundUpTo(kPanelColumns, out), steps = RoundUpTo(kGroup, in);
-  Int8Panels packed{AlignedArray<int8_t>(columns * steps), AlignedArray<float>(columns), AlignedArray<int32_t>(columns),
-                    BestTiles()};
-  const int32_t shift = ShiftOf(packed.tiles);
-  packed.shifted = shift != 0;
+  const size_t columns = RoundUpTo(kPanelColumns, out);
+  const Tile *vnni = VnniTiles(), *avx2 = vnni == nullptr ? WantedAvx2Tiles(in) : nullptr;
+  Int8Panels packed{.weights = {},
+                    .scales = AlignedArray<float>(columns),
+                    .sums = AlignedArray<int32_t>(columns),
+                    .tiles = vnni != nullptr   ? vnni
+                             : avx2 != nullptr ? avx2
+                                               : kPortableTiles,
+                    .plain = avx2 == nullptr,
+                    .panel_bytes = avx2 != nullptr ? Avx2PanelBytes(in) : RoundUpTo(kGroup, in) * kPanelColumns};
+  packed.weights = AlignedArray<int8_t>(columns / kPanelColumns * packed.panel_bytes);
   std::copy_n(scales, out, packed.scales.data());
-  for (size_t o = 0; o < out; ++o) {
-    const int8_t* row = weights + o * in;
-    int8_t* to = packed.weights.data() + o / kPanelColumns * steps * kPanelColumns + o % kPanelColumns * kGroup;
-    size_t i = 0;
-    for (; i + kGroup <= in; i += kGroup, to += kGroup * kPanelColumns) std::memcpy(to, row + i, kGroup);
-    std::copy_n(row + i, in - i, to);
-    int32_t sum = 0;
-    for (i = 0; i < in; ++i) sum += row[i];
-    packed.offsets[o] = -shift * sum;
+  const auto pack = packed.plain ? PackPlainPanel : PackAvx2Panel;
+  int8_t* panel = packed.weights.data();
+  for (size_t o = 0; o < out; o += kPanelColumns, panel += packed.panel_bytes) {
+    pack(weights + o * in, in, std::min(kPanelColumns, out - o), panel, packed.sums.data() + o);
   }
   return packed;
 }
 
-void ToInt8Rows(const Int8Panels& panels, const float* x, size_t x_stride, size_t rows, size_t in, uint8_t* to,
-                float* scales) {
-  for (size_t r = 0; r < rows; ++r, to += Int8RowStride(in)) {
-    RoundToBytes(x + r * x_stride, in, scales[r], to);
-    for (size_t i = 0; !panels.shifted && i < in; ++i) to[i] ^= 0x80;
+void CopyInt8Column(const Int8Panels& panels, size_t in, size_t column, int8_t* to) {
+  const int8_t* panel = panels.weights.data() + column / kPanelColumns * panels.panel_bytes;
+  if (!panels.plain) return CopyAvx2Column(panel, in, column % kPanelColumns, to);
+  const int8_t* from = panel + column % kPanelColumns * kGroup;
+  for (size_t i = 0; i < in; i += kGroup, from += kGroup * kPanelColumns) {
+    std::memcpy(to + i, from, std::min(kGroup, in - i));
   }
 }
 
+void ToInt8Rows(const float* x, size_t x_stride, size_t rows, size_t in, uint8_t* to, float* scales) {
+  for (size_t r = 0; r < rows; ++r, to += Int8RowStride(in)) RoundToBytes(x + r * x_stride, in, scales[r], to);
+}
+
 void RunInt8Panels(const DensePanels& task) {
-  const size_t steps = RoundUpTo(kGroup, task.in) / kGroup;
+  constexpr int32_t kShift = 128;  // rows are x + 128
+  const size_t groups = RoundUpTo(kGroup, task.in) / kGroup, tiles = (task.rows + kMaxTileRows - 1) / kMaxTileRows;
   const auto* x = static_cast<const uint8_t*>(task.x);
-  const Tile* tiles = task.int8_tiles;
+  const auto* panel = static_cast<const int8_t*>(task.weights);
   alignas(64) int32_t sums[kMaxTileRows * kPanelColumns];
   SumsTile tile{.rows = 0,
                 .columns = 0,
@@ -179,18 +169,16 @@ void RunInt8Panels(const DensePanels& task) {
                 .activation = KernelActivation(task.activation),
                 .y = nullptr,
                 .y_stride = task.y_stride};
-  for (size_t column = 0; column < task.columns; column += kPanelColumns) {
-    const int8_t* panel = static_cast<const int8_t*>(task.weights) + column * kGroup * steps;
-    const SumScales scales{-1, 1.0f, task.column_offsets + column, task.column_scales + column, task.bias + column};
-    const size_t tiles_count = (task.rows + kMaxTileRows - 1) / kMaxTileRows, bytes = kPanelColumns * kGroup * steps;
+  for (size_t column = 0; column < task.columns; column += kPanelColumns, panel += task.panel_bytes) {
+    const SumScales scales{kShift, 1.0f, task.column_sums + column, task.column_scales + column, task.bias + column};
     const bool more = column + kPanelColumns < task.columns;
     tile.columns = std::min(kPanelColumns, task.columns - column);
     for (size_t row = 0; row < task.rows; row += kMaxTileRows) {
-      if (more) PrefetchPart(reinterpret_cast<const char*>(panel) + bytes, bytes, row / kMaxTileRows, tiles_count);
+      if (more) PrefetchPart(panel + task.panel_bytes, task.panel_bytes, row / kMaxTileRows, tiles);
       tile.rows = std::min(kMaxTileRows, task.rows - row);
       tile.row_scales = task.row_scales + row;
       tile.y = task.y + row * task.y_stride + column;
-      tiles[tile.rows](x + row * task.x_stride, task.x_stride, panel, steps, sums);
+      task.int8_tiles[tile.rows](x + row * task.x_stride, task.x_stride, panel, groups, sums);
       ScaleTile(tile, scales);
     }
   }

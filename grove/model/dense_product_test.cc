@@ -99,6 +99,37 @@ TEST(DenseProductTest, Int8IsNearAndTheSameOnEveryTarget) {
   ASSERT_TRUE(ForceTarget("").ok());
 }
 
+// The largest weights of either sign beside each other, times the largest inputs: no sum of a pair may be cut.
+TEST(DenseProductTest, LargestIntegersAreExactOnEveryTarget) {
+  const size_t in = 1100, out = 40, rows = 9;
+  std::vector<float> weights(out * in), x(rows * in);
+  for (size_t o = 0; o < out; ++o) {
+    for (size_t i = 0; i < in; ++i)
+      weights[o * in + i] = i % (o + 2) == 0 ? -1.0f : i % 5 == 4 && o % 2 == 1 ? 0.5f : 1.0f;
+  }
+  for (size_t i = 0; i < x.size(); ++i)
+    x[i] = i / in % 3 == 0 ? 1.0f : i / in % 3 == 1 ? -1.0f : i % 2 == 0 ? 1.0f : -1.0f;
+  for (const std::string& target : AvailableTargets()) {
+    SCOPED_TRACE(target);
+    ASSERT_TRUE(ForceTarget(target).ok());
+    ThreadPool pool(1);
+    const DenseProduct product({in, out, DenseActivation::kNone, Precision::kInt8}, weights.data(), nullptr, pool);
+    std::vector<float> y(rows * out), column(in);
+    product.Forward(x.data(), rows, y.data(), pool);
+    for (size_t o = 0; o < out; ++o) {
+      product.CopyWeights(o, column.data());
+      for (size_t i = 0; i < in; ++i) ASSERT_NEAR(column[i], weights[o * in + i], 0.004);  // half of 127 steps
+      for (size_t r = 0; r < rows; ++r) {
+        double sum = 0;
+        for (size_t i = 0; i < in; ++i)
+          sum += double{x[r * in + i]} * std::nearbyint(weights[o * in + i] * 127.0) / 127.0;
+        ASSERT_NEAR(y[r * out + o], sum, 1e-3) << r << ", " << o;
+      }
+    }
+  }
+  ASSERT_TRUE(ForceTarget("").ok());
+}
+
 // A sum that is cut: 2500 steps.
 TEST(DenseProductTest, LongSumsAndStridesOfTheCallers) {
   ThreadPool pool(2);
