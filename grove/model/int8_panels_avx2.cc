@@ -13,10 +13,9 @@
 namespace grove {
 namespace {
 
-constexpr size_t kGroup = 4;           // inputs of one step
-constexpr size_t kHalfColumns = 16;    // of a panel
-constexpr int kMostOfPair = 128;       // 255 times that fits 16 bits
-constexpr size_t kStepsInCache = 256;  // of a half that stay in the first-level cache for all rows of a tile: 16 KiB
+constexpr size_t kGroup = 4;         // inputs of one step
+constexpr size_t kHalfColumns = 16;  // of a panel
+constexpr int kMostOfPair = 128;     // 255 times that fits 16 bits
 
 size_t Groups(size_t in) { return (in + kGroup - 1) / kGroup; }
 
@@ -107,6 +106,8 @@ void CopyAvx2Column(const int8_t* panel, size_t in, size_t column, int8_t* weigh
 
 namespace grove {
 namespace {
+
+constexpr size_t kStepsInCache = 256;  // of a half that stay in the first-level cache for all rows of a tile: 16 KiB
 
 // Some groups of a half: those before `fitting`, then those before `end`.
 struct Groups16 {
