@@ -76,10 +76,16 @@ class ProductKey final : public FeedForward {
     const torch::Tensor chosen = names.gather(1, place).view({tokens, heads_ * top_k_});
     const torch::Tensor gates = torch::softmax(best, 1).view({tokens, heads_ * top_k_});
     if (Collecting()) RecordVisits(chosen, tokens);
-    return {form_ == TreeForm::kMaskedDense ? MaskedDense(x, chosen, gates) : Sparse(x, chosen, gates), regularizer};
+    return {ComputeAll(x) ? MaskedDense(x, chosen, gates) : Sparse(x, chosen, gates), regularizer};
   }
 
  private:
+  // A GPU multiplies by all neurons faster than it gathers the rows of a few: about as fast as by one in 200 of them.
+  bool ComputeAll(const torch::Tensor& x) const {
+    constexpr int64_t kFewStored = 128;  // for each neuron found
+    return form_ == TreeForm::kMaskedDense || (x.is_cuda() && in_.size(0) <= kFewStored * heads_ * top_k_);
+  }
+
   // Ranks of the pairs that can be among the k best: about k ln k of k x k. Kept, so that no step copies to the device.
   const std::pair<torch::Tensor, torch::Tensor>& CandidatePairs(const torch::Device& device) {
     if (!candidates_.first.defined() || candidates_.first.device() != device) {
