@@ -216,7 +216,7 @@ PretrainOptions Conversion::Recipe() const {
   recipe.batch = options_.batch;
   recipe.micro_batch = options_.micro_batch;
   recipe.learning_rate = options_.learning_rate;
-  recipe.mask_share = 0.15;
+  recipe.mask_share = options_.mask_share;
   recipe.weight_decay = 0;  // healing stays near where it began
   recipe.balance = options_.balance;
   recipe.seed = options_.seed;
@@ -362,7 +362,7 @@ Result<ConvertSummary> ConvertChecked(ConvertOptions options, const PretrainCont
   }
   GROVE_ASSIGN_OR_RETURN(TrainingData data,
                          TrainingData::Open(options.data, {.length = options.length,
-                                                           .mask_share = 0.15,
+                                                           .mask_share = options.mask_share,
                                                            .seed = options.seed,
                                                            .sequences = std::min<int64_t>(options.batch, 32)}));
   GROVE_RETURN_IF_ERROR(CheckFits(original.directory, data, options.length));

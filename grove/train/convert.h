@@ -24,6 +24,7 @@ struct ConvertOptions {
 
   int64_t heal_steps = 300, batch = 32, micro_batch = 0;
   double learning_rate = 2e-4;
+  double mask_share = 0.15;
   double masked_lm_weight = 0, logits_weight = 1, hidden_weight = 1, layer_weight = 1;
   double temperature = 1;
   double balance = 0;

@@ -26,6 +26,7 @@ OptionList ConvertOptionList(ConvertOptions& o) {
       {"batch", &o.batch, "Sequences of one healing step", 1, 1 << 24},
       {"micro_batch", &o.micro_batch, "Sequences of one forward pass; 0: the whole batch", 0, 1 << 24},
       {"learning_rate", &o.learning_rate, "Peak rate of healing", 0, 10},
+      {"mask_share", &o.mask_share, "Share of tokens masked, in healing and in what is held out", 0.01, 0.9},
       {"masked_lm_weight", &o.masked_lm_weight, "Healing: weight of the masked-LM loss", 0, 1e6},
       {"logits_weight", &o.logits_weight, "Healing: weight of T^2 KL(original || tree model)", 0, 1e6},
       {"hidden_weight", &o.hidden_weight, "Healing: weight of the hidden states' loss", 0, 1e6},

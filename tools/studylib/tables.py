@@ -162,8 +162,7 @@ def goals_table(pages):
 
 def goal_line(page, budget, goal, limit, wanted):
     """None: nothing was run within the limit."""
-    others = ("distil-none", "distil-dense-192")
-    own = best_of(page, limit, ("leaf", "neuron", "mix", "distil", "convert"), lambda r: r["name"] not in others)
+    own = best_of(page, limit, ("leaf", "neuron", "mix"))  # rows taught by the twin have controls of their own
     if own is None:
         return None
     moe, keys = best_of(page, limit, ("moe",)), best_of(page, limit, ("keys",))
