@@ -60,7 +60,6 @@ class BenchEncoderVerb : public Verb {
   }
 
   Status Run(const CommonOptions& common) override {
-    GROVE_RETURN_IF_ERROR(CheckPrecision(options_.precision));
     options_.threads = common.threads;
     Result<EncoderBenchReport> report = Error(ErrorCode::kInvalidArgument, "");
     {

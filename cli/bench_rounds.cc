@@ -32,7 +32,6 @@ class BenchRoundsVerb : public Verb {
 
   // Prints the seconds of each round on a line of its own. Loading and the first, untimed run come before.
   Status Run(const CommonOptions& common) override {
-    GROVE_RETURN_IF_ERROR(CheckPrecision(precision_));
     ThreadPool pool(common.threads);
     GROVE_ASSIGN_OR_RETURN(const Encoder encoder, LoadEncoder(pool));
     GROVE_ASSIGN_OR_RETURN(const FileBatch batch, ReadBatch(input_, encoder.config()));

@@ -33,7 +33,6 @@ class FillMaskVerb : public Verb {
 
   Status Run(const CommonOptions& common) override {
     GROVE_ASSIGN_OR_RETURN(const std::vector<std::string> texts, TextsOrStdin(texts_));
-    GROVE_RETURN_IF_ERROR(CheckPrecision(precision_));
     ThreadPool pool(common.threads);
     GROVE_ASSIGN_OR_RETURN(const LoadedModel model, LoadModel(model_, &pool, {.encoder = {.precision = precision_}}));
     GROVE_ASSIGN_OR_RETURN(const std::vector<FilledText> filled, FillMasks(model, texts, options_));

@@ -35,7 +35,6 @@ class ForwardVerb : public Verb {
   }
 
   Status Run(const CommonOptions& common) override {
-    GROVE_RETURN_IF_ERROR(CheckPrecision(precision_));
     ThreadPool pool(common.threads);
     GROVE_ASSIGN_OR_RETURN(const LoadedModel model,
                            LoadModel(model_, &pool, {.tokenizer = false, .encoder = {.precision = precision_}}));

@@ -5,27 +5,16 @@
 #include <map>
 #include <string>
 
-#include "grove/kernels/target.h"
-#include "grove/model/dense_product.h"
-
 namespace grove::cli {
 
 void AddPrecision(CLI::App& app, std::optional<Precision>& precision) {
   const std::map<std::string, Precision> names = {
       {"bf16", Precision::kBf16}, {"fp32", Precision::kFp32}, {"int8", Precision::kInt8}};
-  app.add_option(
-         "--precision", precision,
-         "Of weights and inputs of dense layers and trees: fp32, bf16 where the processor multiplies it, or int8 "
-         "(default: the one that the model is stored in, fp32 unless it was quantized)")
+  app.add_option("--precision", precision,
+                 "Of weights and inputs of dense layers and trees: fp32, bf16 or int8 "
+                 "(default: the one that the model is stored in, fp32 unless it was quantized)")
       ->transform(CLI::CheckedTransformer(names))
       ->type_name("NAME");
-}
-
-Status CheckPrecision(std::optional<Precision> precision) {
-  if (!precision || Supports(*precision)) return Ok{};
-  return Error(ErrorCode::kUnsupported, "--precision " + std::string(PrecisionName(*precision)) +
-                                            " needs a processor with AVX512-BF16 and target AVX3 or better (active: " +
-                                            ActiveTarget() + "); use fp32");
 }
 
 }  // namespace grove::cli

@@ -7,15 +7,11 @@
 #include <CLI/CLI.hpp>
 #include <optional>
 
-#include "grove/base/result.h"
 #include "grove/base/weights.h"
 
 namespace grove::cli {
 
 // None: the precision that the model is stored in.
 void AddPrecision(CLI::App& app, std::optional<Precision>& precision);
-
-// An error where this machine, or the instruction set that was forced, lacks it.
-Status CheckPrecision(std::optional<Precision> precision);
 
 }  // namespace grove::cli

@@ -87,7 +87,7 @@ Makers Dense(size_t width, size_t neurons, Bits precision, const DenseRange& ran
   const Precision own = !precision                          ? Precision::kFp32
                         : *precision == Quantization::kBf16 ? Precision::kBf16
                                                             : Precision::kInt8;
-  if (Supports(own)) makers.emplace_back([=, &pool] { return MakeDenseContender(width, neurons, own, pool); });
+  makers.emplace_back([=, &pool] { return MakeDenseContender(width, neurons, own, pool); });
   return makers;
 }
 

@@ -83,6 +83,15 @@ std::vector<std::string> AvailableTargets() {
 
 bool ActiveTargetHasTiles() { return tiles_allowed.load(std::memory_order_relaxed) && MachineHasTiles(); }
 
+bool ActiveTargetMultipliesBf16() {
+#if defined(__x86_64__) && defined(__GNUC__)
+  static const bool fast = __builtin_cpu_supports("avx512bf16") && !__builtin_cpu_is("intel");
+  return fast && (hwy::SupportedTargets() & (HWY_AVX3 | HWY_AVX3_DL)) != 0;
+#else
+  return false;
+#endif
+}
+
 std::string ActiveTarget() {
   if (ActiveTargetHasTiles()) return std::string(kTilesName);
   const int64_t usable = Available() & hwy::SupportedTargets();

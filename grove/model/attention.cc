@@ -18,7 +18,7 @@
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target:
 #include "grove/kernels/exact_exp-inl.h"
-#include "grove/model/product_tile-inl.h"
+#include "grove/kernels/product_tile-inl.h"
 
 #ifndef GROVE_MODEL_ATTENTION_ONCE_
 #define GROVE_MODEL_ATTENTION_ONCE_

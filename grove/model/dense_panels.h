@@ -53,9 +53,18 @@ inline void PrefetchPart(const void* panel, size_t bytes, size_t part, size_t pa
 
 constexpr size_t RoundUpTo(size_t multiple, size_t n) { return (n + multiple - 1) / multiple * multiple; }
 
-// bf16, with AVX512-BF16: products of pairs are added in fp32. Panels [in / 2, 32, 2], rows padded with zeros.
-bool HasBf16Panels();
+// fp32. Panels [in, FloatPanelColumns()]: what a tile of the active target takes.
+size_t FloatPanelColumns();
+void RunFloatPanels(const DensePanels& task);
+
+// bf16. Panels [in / 2, 32, 2], rows padded with zeros.
 AlignedArray<Bf16> PackBf16Panels(const Bf16* weights, size_t in, size_t out);
+// With weights that become floats as they are loaded: rows are floats, rounded to bf16, the same sums as fp32's.
+inline size_t WidenedRowStride(size_t in) { return PaddedStride(RoundUpTo(2, in)); }
+void ToWidenedRows(const float* x, size_t x_stride, size_t rows, size_t in, float* to);
+void RunWidenedPanels(const DensePanels& task);
+// With AVX512-BF16, where HasBf16Pairs(): products of pairs are added in fp32.
+bool HasBf16Pairs();
 inline size_t Bf16RowStride(size_t in) { return RoundUpTo(16, in) + 32; }
 void ToBf16Rows(const float* x, size_t x_stride, size_t rows, size_t in, Bf16* to);
 void RunBf16Panels(const DensePanels& task);

@@ -13,119 +13,16 @@
 #include "grove/quant/amx_block.h"
 #include "grove/quant/round_weights.h"
 
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "grove/model/dense_product.cc"
-#include "hwy/foreach_target.h"  // IWYU pragma: keep
-// After foreach_target:
-#include "grove/model/product_tile-inl.h"
-
-HWY_BEFORE_NAMESPACE();
-namespace grove {
-namespace HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-// The sum is cut here, so that the rows and panels of a block stay in the second-level cache.
-constexpr size_t kDepth = 1024;
-
-// One cut of the sum.
-struct Cut {
-  size_t begin, depth;
-  bool first, last;
-};
-
-HWY_INLINE FloatVec ActivateDense(DenseActivation activation, FloatVec x) {
-  if (activation == DenseActivation::kGelu) return ActivateVec(Activation::kGelu, x);
-  return activation == DenseActivation::kRelu ? ActivateVec(Activation::kRelu, x) : x;
-}
-
-// Of weights that are packed for this instruction set: what a tile takes, at least a cache line.
-size_t FloatPanelColumns() { return std::max(TileColumns(), kCacheLineBytes / sizeof(float)); }
-
-// One tile's places.
-struct Place {
-  const float* x;
-  TileWeights weights;
-  const float* bias;
-  float* y;
-  size_t y_stride;
-};
-
-template <size_t kRows>
-HWY_NOINLINE void RunTile(const DensePanels& task, const Cut& cut, const Place& at, TileAhead ahead) {
-  const FloatTag d;
-  FloatVec sums[kRows][kTileVectors];
-  cut.first ? ZeroTile(sums) : LoadTile(at.y, at.y_stride, sums);
-  AddTile(at.x, task.x_stride, at.weights, cut.depth, ahead, sums);
-  if (cut.last) {
-    HWY_UNROLL(2)
-    for (size_t v = 0; v < kTileVectors; ++v) {
-      const FloatVec b = hn::LoadU(d, at.bias + v * hn::Lanes(d));
-      HWY_UNROLL(12)
-      for (size_t r = 0; r < kRows; ++r) sums[r][v] = ActivateDense(task.activation, hn::Add(sums[r][v], b));
-    }
-  }
-  StoreTile(sums, at.y, at.y_stride);
-}
-
-// Fetches the panel after the one in work, a line now and then, so that it is in the second-level cache when its turn
-// comes: weights come from memory, and many lines at once would hold up the tile's own loads.
-TileAhead NextPanel(const DensePanels& task, const Cut& cut, const float* panel, size_t tile, size_t tiles) {
-  const size_t lines = cut.depth * task.panel_columns * sizeof(float) / kCacheLineBytes;
-  const size_t first = lines * tile / tiles, count = lines * (tile + 1) / tiles - first;
-  if (count == 0) return {};
-  const float* next = panel + task.in * task.panel_columns;
-  return {reinterpret_cast<const char*>(next) + first * kCacheLineBytes, std::max<size_t>(cut.depth / count, 1)};
-}
-
-// All rows of one tile's columns. Columns beyond the last one are computed aside.
-HWY_INLINE void RunColumns(const DensePanels& task, const Cut& cut, size_t column) {
-  const size_t width = task.panel_columns, lanes = TileColumns() / kTileVectors;
-  const float* panel = static_cast<const float*>(task.weights) + (column / width * task.in + cut.begin) * width;
-  const TileWeights weights{panel + column % width, width,
-                            column % width + lanes < width ? lanes : task.in * width - column % width};
-  const size_t columns = std::min(TileColumns(), task.columns - column);
-  HWY_ALIGN float edge[kTileRows * kPanelColumns] = {};
-  const bool more = column + TileColumns() < task.columns && (column + TileColumns()) % width == 0;
-  const size_t tiles = (task.rows + kTileRows - 1) / kTileRows;
-  for (size_t row = 0; row < task.rows; row += kTileRows) {
-    const size_t rows = std::min(kTileRows, task.rows - row);
-    float* y = task.y + row * task.y_stride + column;
-    const bool whole = columns == TileColumns();
-    for (size_t r = 0; !whole && !cut.first && r < rows; ++r) {
-      std::copy_n(y + r * task.y_stride, columns, edge + r * kPanelColumns);
-    }
-    const Place at{static_cast<const float*>(task.x) + row * task.x_stride + cut.begin, weights, task.bias + column,
-                   whole ? y : edge, whole ? task.y_stride : kPanelColumns};
-    const TileAhead ahead = more ? NextPanel(task, cut, panel, row / kTileRows, tiles) : TileAhead{};
-    WithTileRows(rows, [&](auto kRows) HWY_ATTR { RunTile<decltype(kRows)::value>(task, cut, at, ahead); });
-    for (size_t r = 0; !whole && r < rows; ++r) std::copy_n(edge + r * kPanelColumns, columns, y + r * task.y_stride);
-  }
-}
-
-void RunPanels(const DensePanels& task) {
-  for (size_t begin = 0; begin < std::max(task.in, size_t{1}); begin += kDepth) {
-    const Cut cut{begin, std::min(kDepth, task.in - begin), begin == 0, begin + kDepth >= task.in};
-    for (size_t column = 0; column < task.columns; column += TileColumns()) RunColumns(task, cut, column);
-  }
-}
-
-}  // namespace HWY_NAMESPACE
-}  // namespace grove
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
 namespace grove {
 namespace {
 
-HWY_EXPORT(FloatPanelColumns);
-HWY_EXPORT(RunPanels);
-
 // Rows of a task: read from the second-level cache once for every panel.
-constexpr size_t kMaxRowBlock = 144;
+constexpr size_t kMaxRowBlock = 144, kMaxWidenedRowBlock = 288;  // of which shorter parts are read at once
 
 // Blocks of like size, whole tiles but for the last: every block reads all weights.
-size_t RowBlock(size_t rows, bool amx) {
-  const size_t most = amx ? kAmxRowBlock : kMaxRowBlock, tile = amx ? kAmxRows : kMaxTileRows;
+size_t RowBlock(size_t rows, bool amx, bool widened) {
+  const size_t most = amx ? kAmxRowBlock : widened ? kMaxWidenedRowBlock : kMaxRowBlock;
+  const size_t tile = amx ? kAmxRows : kMaxTileRows;
   const size_t blocks = (rows + most - 1) / most;
   return RoundUpTo(tile, (rows + blocks - 1) / blocks);
 }
@@ -163,13 +60,16 @@ bool UsesAmx(Precision precision, const Int8Panels& int8, size_t rows) {
   return precision == Precision::kBf16 || (int8.plain && rows > kFewRows);
 }
 
+// bf16 as it is, by AMX or AVX512-BF16; elsewhere weights become floats as they are loaded, and rows before.
+bool MultipliesBf16Pairs() { return ActiveTargetHasTiles() || ActiveTargetMultipliesBf16(); }
+
 void RunTask(Precision precision, bool amx, const DensePanels& task) {
   if (amx) return RunAmxPanels(precision == Precision::kBf16 ? Quantization::kBf16 : Quantization::kInt8, task);
   switch (precision) {
     case Precision::kBf16:
-      return RunBf16Panels(task);
+      return MultipliesBf16Pairs() ? RunBf16Panels(task) : RunWidenedPanels(task);
     case Precision::kFp32:
-      return HWY_DYNAMIC_DISPATCH(RunPanels)(task);
+      return RunFloatPanels(task);
     case Precision::kInt8:
       return RunInt8Panels(task);
   }
@@ -192,7 +92,7 @@ struct DenseProduct::Packed {
         panel_bytes = RoundUpTo(2, in) * kPanelColumns * sizeof(Bf16);
         break;
       case Precision::kFp32:
-        panel_columns = HWY_DYNAMIC_DISPATCH(FloatPanelColumns)();
+        panel_columns = FloatPanelColumns();
         fp32 = PackPanels(weights.fp32, in, out, panel_columns);
         if (shape.exact) RoundRowToTwelveBits(fp32.data(), fp32.size(), fp32.data());
         panel_bytes = in * kPanelColumns * sizeof(float);
@@ -239,6 +139,14 @@ struct DenseProduct::Rows {
       for (size_t r = 0; r < rows; ++r) RoundRowToTwelveBits(x + r * x_stride, in, to + r * in);
       return {to, in, sizeof(float), nullptr};
     }
+    if (precision == Precision::kBf16 && !MultipliesBf16Pairs()) {
+      const size_t stride = WidenedRowStride(in);
+      auto* to = reinterpret_cast<float*>(ThreadBytes(rows * stride * sizeof(float)));
+      pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
+        ToWidenedRows(x + begin * x_stride, x_stride, end - begin, in, to + begin * stride);
+      });
+      return {to, stride, sizeof(float), nullptr};
+    }
     if (precision == Precision::kBf16) {
       const size_t stride = Bf16RowStride(in);
       auto* to = reinterpret_cast<Bf16*>(ThreadBytes(rows * stride * sizeof(Bf16)));
@@ -264,10 +172,7 @@ struct DenseProduct::Output {
   size_t stride;
 };
 
-bool Supports(Precision precision) { return precision != Precision::kBf16 || HasBf16Panels(); }
-
 DenseProduct::DenseProduct(const DenseShape& shape, const WeightsView& given, const float* bias, const ThreadPool&) {
-  GROVE_CHECK(Supports(shape.precision));
   Weights memory;
   const WeightsView weights = RoundedView(given, {.groups = shape.out, .depth = shape.in}, shape.precision, memory);
   state_ = std::make_unique<State>(shape, std::make_shared<const Packed>(shape, weights), bias);
@@ -343,7 +248,8 @@ void DenseProduct::Run(const Rows& converted, size_t rows, const Output& output,
   const size_t panels = Panels(shape.out);
   if (panels == 0 || rows == 0) return;
   const bool amx = UsesAmx(shape.precision, packed.int8, rows);
-  const size_t row_block = RowBlock(rows, amx), blocks = (rows + row_block - 1) / row_block;
+  const bool widened = shape.precision == Precision::kBf16 && !MultipliesBf16Pairs();
+  const size_t row_block = RowBlock(rows, amx, widened), blocks = (rows + row_block - 1) / row_block;
   const bool int8 = shape.precision == Precision::kInt8;
   // Enough tasks for all threads to end at about the same time, few enough for a block of rows to serve many panels.
   const size_t wanted = pool.threads() == 1 ? 1 : 4 * pool.threads();
@@ -377,4 +283,3 @@ void DenseProduct::Run(const Rows& converted, size_t rows, const Output& output,
 }
 
 }  // namespace grove
-#endif  // HWY_ONCE

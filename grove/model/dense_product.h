@@ -36,13 +36,10 @@ struct DenseShape {
   bool exact = false;
 };
 
-// Whether this machine multiplies in that precision.
-bool Supports(Precision precision);
-
 class DenseProduct {
  public:
   // `weights` [out, in] as in checkpoints, in the precision of `shape` or fp32, which is rounded; `bias` [out] or null;
-  // both copied. The precision must be supported.
+  // both copied.
   DenseProduct(const DenseShape& shape, const WeightsView& weights, const float* bias, const ThreadPool& pool);
   // The packed weights of another product, which both own, with a bias [out] or null.
   DenseProduct(const DenseProduct& weights, const float* bias);

@@ -7,7 +7,6 @@
 #include <cstring>
 
 #include "grove/base/check.h"
-#include "grove/kernels/target.h"
 #include "grove/model/dense_panels.h"
 #include "grove/model/row_ops.h"
 
@@ -35,7 +34,7 @@ AlignedArray<Bf16> PackBf16Panels(const Bf16* weights, size_t in, size_t out) {
 
 #if GROVE_BF16_PANELS
 
-bool HasBf16Panels() { return __builtin_cpu_supports("avx512bf16") != 0 && ActiveTarget().starts_with("AVX3"); }
+bool HasBf16Pairs() { return __builtin_cpu_supports("avx512bf16") != 0; }
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma,avx2")
@@ -121,9 +120,9 @@ void RunBf16Panels(const DensePanels& task) {
 
 #else
 
-bool HasBf16Panels() { return false; }
-void ToBf16Rows(const float*, size_t, size_t, size_t, Bf16*) { GROVE_CHECK(!"only where HasBf16Panels()"); }
-void RunBf16Panels(const DensePanels&) { GROVE_CHECK(!"only where HasBf16Panels()"); }
+bool HasBf16Pairs() { return false; }
+void ToBf16Rows(const float*, size_t, size_t, size_t, Bf16*) { GROVE_CHECK(!"only where HasBf16Pairs()"); }
+void RunBf16Panels(const DensePanels&) { GROVE_CHECK(!"only where HasBf16Pairs()"); }
 
 #endif
 

@@ -14,6 +14,7 @@
 
 #include "grove/base/bf16.h"
 #include "grove/kernels/target.h"
+#include "grove/model/dense_panels.h"
 
 namespace grove {
 namespace {
@@ -67,10 +68,42 @@ TEST(DenseProductTest, AgreesWithPlainSumsOnEveryTarget) {
     for (const size_t threads : {1, 3}) {
       ThreadPool pool(threads);
       ExpectPlainSums(Precision::kFp32, pool);
-      if (Supports(Precision::kBf16)) ExpectPlainSums(Precision::kBf16, pool);
+      ExpectPlainSums(Precision::kBf16, pool);
     }
   }
   ASSERT_TRUE(ForceTarget("").ok());
+}
+
+// Also where another form is faster.
+TEST(DenseProductTest, PairsOfBf16AgreeWithFloats) {
+  if (!HasBf16Pairs()) GTEST_SKIP() << "no AVX512-BF16 here";
+  const size_t in = 131, out = 70, rows = 29, stride = Bf16RowStride(in);
+  const std::vector<float> weights = Random(out * in, 1), x = Random(rows * in, 3);
+  std::vector<Bf16> rounded(out * in), rows_in(rows * stride);
+  std::transform(weights.begin(), weights.end(), rounded.begin(), ToBf16);
+  const AlignedArray<Bf16> panels = PackBf16Panels(rounded.data(), in, out);
+  const AlignedArray<float> bias(RoundUpTo(kPanelColumns, out));
+  ToBf16Rows(x.data(), in, rows, in, rows_in.data());
+  std::vector<float> y(rows * out);
+  RunBf16Panels({.x = rows_in.data(),
+                 .weights = panels.data(),
+                 .bias = bias.data(),
+                 .y = y.data(),
+                 .x_stride = stride,
+                 .y_stride = out,
+                 .rows = rows,
+                 .in = in,
+                 .columns = out,
+                 .activation = DenseActivation::kNone,
+                 .panel_bytes = RoundUpTo(2, in) * kPanelColumns * sizeof(Bf16)});
+  for (size_t i = 0; i < rows * out; ++i) {
+    double sum = 0;
+    for (size_t k = 0; k < in; ++k) {
+      sum += static_cast<double>(Rounded(Precision::kBf16, x[i / out * in + k])) *
+             static_cast<double>(Rounded(Precision::kBf16, weights[i % out * in + k]));
+    }
+    ASSERT_NEAR(y[i], sum, 1e-4);
+  }
 }
 
 // Rounded to 127 steps of the largest in a row and in a column, the sum is exact; portable code gives the same.
@@ -155,7 +188,6 @@ TEST(DenseProductTest, ARowHasTheSameResultInEveryBatch) {
   const size_t in = 1500, out = 77, rows = 140;
   const std::vector<float> weights = Random(out * in, 1), x = Random(rows * in, 3);
   for (const Precision precision : {Precision::kFp32, Precision::kBf16, Precision::kInt8}) {
-    if (!Supports(precision)) continue;
     const DenseProduct product({in, out, DenseActivation::kGelu, precision}, weights.data(), nullptr, pool);
     std::vector<float> all(rows * out), some(rows * out);
     product.Forward(x.data(), rows, all.data(), pool);
@@ -175,7 +207,6 @@ TEST(DenseProductTest, NarrowRowsHaveTheSameBits) {
                            x = Random(rows * width, 3);
   const DenseShape first{
       .in = width, .out = neurons, .activation = DenseActivation::kGelu, .precision = Precision::kBf16};
-  if (!Supports(Precision::kBf16)) GTEST_SKIP() << "no bf16 here";
   const DenseProduct to(first, in.data(), nullptr, pool);
   const DenseProduct from({.in = neurons, .out = width, .precision = Precision::kBf16}, out.data(), nullptr, pool);
   if (!to.TakesNarrowRows()) GTEST_SKIP() << "no AMX here";

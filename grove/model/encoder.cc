@@ -20,10 +20,6 @@ struct Encoder::Buffers {
   float* query_key_value;  // [tokens, 3 width]
 };
 
-Precision DefaultPrecision(const ModelConfig& config) {
-  return Supports(config.weight_precision) ? config.weight_precision : Precision::kFp32;
-}
-
 Result<Encoder::Layer> Encoder::LoadLayer(const ParameterSource& source, int64_t index) const {
   const LayerNames names = LayerNamesOf(config_, index);
   const int64_t width = config_.width;
@@ -55,7 +51,7 @@ Result<Encoder> Encoder::Load(const ModelDirectory& directory, ThreadPool* pool,
 Result<Encoder> Encoder::Load(const ParameterSource& source, const ModelConfig& config, ThreadPool* pool,
                               const EncoderOptions& options) {
   EncoderOptions own = options;
-  own.precision = options.precision.value_or(DefaultPrecision(config));
+  own.precision = options.precision.value_or(config.weight_precision);
   GROVE_ASSIGN_OR_RETURN(Embedding embedding, Embedding::Load(source, config, *own.precision, *pool));
   Encoder encoder(config, own, pool, std::move(embedding));
   for (int64_t i = 0; i < config.layers; ++i) {

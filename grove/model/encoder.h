@@ -37,7 +37,7 @@ namespace grove {
 
 struct EncoderOptions {
   // Of weights and inputs of dense products, of neuron trees that their own logits route and of a leaf tree's leaves;
-  // of the word embedding too. It must be supported. None: DefaultPrecision().
+  // of the word embedding too. None: the one that its weights are stored in.
   std::optional<Precision> precision = {};
   // Told before every feedforward layer what enters it, x [tokens, width] without padding. For measurements; empty:
   // nobody is told.
@@ -45,10 +45,6 @@ struct EncoderOptions {
   // A batch of more tokens goes through the model in parts of whole sequences. 0: as many as stay in the caches.
   size_t tokens_at_once = 0;
 };
-
-// What a model runs in unless it is told otherwise: the precision its weights are stored in; fp32 in place of bf16
-// where this machine does not multiply that.
-Precision DefaultPrecision(const ModelConfig& config);
 
 class Encoder {
  public:

@@ -98,7 +98,6 @@ class Steady {
 
 void ExpectNone(const ModelConfig& config) {
   for (const Precision precision : {Precision::kFp32, Precision::kBf16, Precision::kInt8}) {
-    if (!Supports(precision)) continue;
     for (const size_t threads : {1, 3}) {
       EXPECT_EQ(Steady(config, {.precision = precision}, threads).Allocations(), 0u)
           << DescribeFeedForward(config) << ", " << PrecisionName(precision) << ", " << threads << " threads";

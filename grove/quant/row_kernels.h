@@ -65,6 +65,16 @@ struct RowKernels {
 
 const RowKernels& RowKernelsFor();
 
+// Those of bf16 for the active target in products of floats (rows_widened.cc), where these are as fast.
+void WidenedBf16Logits(const uint16_t* w, float bias, size_t row, const uint16_t* const* x, const void* const* ahead,
+                       size_t count, float* logits);
+void WidenedBf16LogitsOfThree(const uint16_t* const* w, const float* biases, size_t row, const uint16_t* const* x,
+                              const void* const* ahead, size_t count, float* logits);
+void WidenedBf16Outputs(const uint16_t* const* rows, size_t pairs, const uint32_t* const* scales, Columns columns,
+                        size_t count, Into into, float* const* y);
+void WidenedBf16Block(const uint16_t* const* a, size_t rows, size_t groups, const uint16_t* b, size_t columns,
+                      float* c);
+
 // Of rows_portable.cc: for the active target. The others: null where they were not compiled in or the machine lacks
 // them.
 const RowKernels& PortableRowKernels();

@@ -53,13 +53,6 @@ inline void PortableInt8Dots(const int8_t* w, size_t row, const uint8_t* const* 
   }
 }
 
-inline void PortableBf16LogitsOfThree(const uint16_t* const* w, const float* biases, size_t row,
-                                      const uint16_t* const* x, const void* const* ahead, size_t count, float* logits) {
-  for (size_t n = 0; n < 3; ++n) {
-    PortableBf16Logits(w[n], biases[n], row, x, ahead, count, logits + n * TreeArithmetic::kMostAtOnce);
-  }
-}
-
 inline void PortableBf16Outputs(const uint16_t* const* rows, size_t pairs, const uint32_t* const* scales,
                                 Columns columns, size_t count, Into into, float* const* y) {
   for (size_t t = 0; t < count; ++t) {
@@ -97,21 +90,6 @@ inline void PortableInt8Outputs(const int8_t* const* rows, size_t quads, const u
         const float share = scales[t] * static_cast<float>(sum[j]);
         y[t][c + j] = into == Into::kSum ? y[t][c + j] + share : share;
       }
-    }
-  }
-}
-
-inline void PortableBf16Block(const uint16_t* const* a, size_t rows, size_t groups, const uint16_t* b, size_t columns,
-                              float* c) {
-  for (size_t r = 0; r < rows; ++r) {
-    for (size_t n = 0; n < columns; n += 16) {
-      float sum[16] = {};
-      for (size_t g = 0; g < groups; ++g) {
-        const float low = Bf16Value(a[r][2 * g]), high = Bf16Value(a[r][2 * g + 1]);
-        const uint16_t* HWY_RESTRICT values = b + 2 * (g * columns + n);
-        for (size_t j = 0; j < 16; ++j) sum[j] += low * Bf16Value(values[2 * j]) + high * Bf16Value(values[2 * j + 1]);
-      }
-      std::copy_n(sum, 16, c + r * columns + n);
     }
   }
 }

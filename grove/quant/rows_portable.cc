@@ -12,10 +12,6 @@ namespace grove {
 namespace {
 HWY_EXPORT(HasAvx2);
 HWY_EXPORT(HasAvx512);
-HWY_EXPORT(PortableBf16Block);
-HWY_EXPORT(PortableBf16Logits);
-HWY_EXPORT(PortableBf16LogitsOfThree);
-HWY_EXPORT(PortableBf16Outputs);
 HWY_EXPORT(PortableInt8Block);
 HWY_EXPORT(PortableInt8Dots);
 HWY_EXPORT(PortableInt8Outputs);
@@ -25,18 +21,9 @@ const RowKernels& PortableRowKernels() {
   static const RowKernels kernels{
       "portable",
       128,
-      [](auto... arguments) {
-        HWY_DYNAMIC_DISPATCH(PortableBf16Logits)
-        (arguments...);
-      },
-      [](auto... arguments) {
-        HWY_DYNAMIC_DISPATCH(PortableBf16LogitsOfThree)
-        (arguments...);
-      },
-      [](auto... arguments) {
-        HWY_DYNAMIC_DISPATCH(PortableBf16Outputs)
-        (arguments...);
-      },
+      WidenedBf16Logits,
+      WidenedBf16LogitsOfThree,
+      WidenedBf16Outputs,
       [](auto... arguments) {
         HWY_DYNAMIC_DISPATCH(PortableInt8Dots)
         (arguments...);
@@ -45,10 +32,7 @@ const RowKernels& PortableRowKernels() {
         HWY_DYNAMIC_DISPATCH(PortableInt8Outputs)
         (arguments...);
       },
-      [](auto... arguments) {
-        HWY_DYNAMIC_DISPATCH(PortableBf16Block)
-        (arguments...);
-      },
+      WidenedBf16Block,
       [](auto... arguments) {
         HWY_DYNAMIC_DISPATCH(PortableInt8Block)
         (arguments...);
@@ -57,12 +41,20 @@ const RowKernels& PortableRowKernels() {
   return kernels;
 }
 
+static const RowKernels* WithWidenedBlock(RowKernels kernels) {
+  kernels.name = "AVX512-VNNI, blocks of bf16 as floats";
+  kernels.bf16_block = WidenedBf16Block;
+  static const RowKernels kept = kernels;
+  return &kept;
+}
+
 const RowKernels& RowKernelsFor() {
   static const RowKernels* const avx512 = Avx512RowKernels();
   static const RowKernels* const avx2 = Avx2RowKernels();
   static const RowKernels* const amx = AmxRowKernels();
   if (amx && ActiveTargetHasTiles()) return *amx;
-  if (avx512 && HWY_DYNAMIC_DISPATCH(HasAvx512)()) return *avx512;
+  static const RowKernels* const with_widened = avx512 ? WithWidenedBlock(*avx512) : nullptr;
+  if (avx512 && HWY_DYNAMIC_DISPATCH(HasAvx512)()) return ActiveTargetMultipliesBf16() ? *avx512 : *with_widened;
   return avx2 && HWY_DYNAMIC_DISPATCH(HasAvx2)() ? *avx2 : PortableRowKernels();
 }
 
