@@ -5,7 +5,7 @@ if(GROVE_TESTS)
   include(GoogleTest)
 endif()
 if(GROVE_SANITIZE)
-  # LibTorch and libgomp are not instrumented and keep memory until the process ends.
+  # LibTorch is not instrumented and keeps memory until the process ends: grove_test() looks for leaks in the others.
   set(GROVE_TEST_ENVIRONMENT "ASAN_OPTIONS=detect_leaks=0")
   if(GROVE_SANITIZE MATCHES thread)
     set(GROVE_TEST_ENVIRONMENT "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/cmake/tsan.supp")
@@ -50,14 +50,18 @@ function(grove_test name)
     grove_unity(${name})
   endif()
   target_compile_definitions(${name} PRIVATE GROVE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+  set(environment "${GROVE_TEST_ENVIRONMENT}")
+  if(GROVE_SANITIZE MATCHES address AND NOT "${ARG_DEPS}" MATCHES "grove_nn|grove_train")
+    set(environment "ASAN_OPTIONS=detect_leaks=1")
+  endif()
   if(name MATCHES "_fixture_test$")
     add_test(NAME ${name} COMMAND ${name})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 600 ENVIRONMENT "${GROVE_TEST_ENVIRONMENT}"
+    set_tests_properties(${name} PROPERTIES TIMEOUT 600 ENVIRONMENT "${environment}"
                          SKIP_REGULAR_EXPRESSION "no golden files at .*; set GROVE_FIXTURES")
     return()
   endif()
   gtest_discover_tests(${name} TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-                       PROPERTIES TIMEOUT 600 ENVIRONMENT "${GROVE_TEST_ENVIRONMENT}")
+                       PROPERTIES TIMEOUT 600 ENVIRONMENT "${environment}")
 endfunction()
 
 # grove_fuzzer(name SOURCES x_fuzz.cc DEPS ...): a libFuzzer binary, part of the target "fuzzers"; corpora live in the build folder.

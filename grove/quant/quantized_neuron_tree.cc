@@ -193,6 +193,13 @@ struct EncodedTokens {
   AlignedArray<std::byte> rows;
   AlignedArray<float> y;  // where the caller's rows are no whole blocks
 
+  // Kept from call to call. In a function of its own: a thread that meets the name in a closure alone would not make
+  // it.
+  static EncodedTokens& OfThread() {
+    thread_local EncodedTokens tokens;
+    return tokens;
+  }
+
   void Resize(const QuantizedNeuronTree& tree, size_t tokens) {
     stride = tree.row_bytes() + (tree.precision() == Quantization::kInt8 ? kScaleBytes : 0);
     AtLeast(rows, tokens * stride);
@@ -285,7 +292,6 @@ void NeuronTreeForward(const QuantizedNeuronTree& weights, const float* x, size_
   const Int8Arithmetic int8(weights);
   const TreeArithmetic& arithmetic =
       weights.precision() == Quantization::kInt8 ? static_cast<const TreeArithmetic&>(int8) : bf16;
-  static thread_local EncodedTokens scratch;
   const auto walk = [&](EncodedTokens& encoded, size_t begin, size_t end, ThreadPool* together) {
     const size_t count = end - begin;
     const bool whole = padded == width;
@@ -301,15 +307,16 @@ void NeuronTreeForward(const QuantizedNeuronTree& weights, const float* x, size_
     for (size_t t = 0; !whole && t < count; ++t) std::copy_n(target + t * padded, width, y + (begin + t) * width);
   };
   if (WalkTogether(shape, tokens, pool.threads())) {
-    EncodedTokens& encoded = scratch;
+    EncodedTokens& encoded = EncodedTokens::OfThread();
     encoded.Resize(weights, tokens);
     pool.ParallelFor(tokens, 16, [&](size_t begin, size_t end) { encoded.Encode(weights, x, begin, end); });
     return walk(encoded, 0, tokens, &pool);
   }
   pool.ParallelFor(tokens, WalkGrain(shape, tokens, pool.threads()), [&](size_t begin, size_t end) {
-    scratch.Resize(weights, end - begin);
-    scratch.Encode(weights, x + begin * width, 0, end - begin);
-    walk(scratch, begin, end, nullptr);
+    EncodedTokens& encoded = EncodedTokens::OfThread();
+    encoded.Resize(weights, end - begin);
+    encoded.Encode(weights, x + begin * width, 0, end - begin);
+    walk(encoded, begin, end, nullptr);
   });
 }
 
