@@ -25,11 +25,11 @@ struct Cut {
 };
 
 // What the two kinds of weights differ in. Panels [in / kSteps, panel columns, kSteps], `in` rounded up. Floats() gives
-// the part of a tile's columns that the cut multiplies by.
+// the part of a tile's columns that the cut multiplies by, in `room` if it is made.
 struct FloatWeights {
   using Element = float;
-  static constexpr size_t kSteps = 1, kDepth = 1024;
-  static HWY_INLINE TileWeights Floats(const DensePanels& task, const Cut&, const float* panel, size_t within) {
+  static constexpr size_t kSteps = 1, kDepth = 1024, kRoom = 1;
+  static HWY_INLINE TileWeights Floats(const DensePanels& task, const Cut&, const float* panel, size_t within, float*) {
     const size_t width = task.panel_columns, lanes = TileColumns() / kTileVectors;
     return {panel + within, width, within + lanes < width ? lanes : task.in * width - within};
   }
@@ -37,12 +37,12 @@ struct FloatWeights {
 
 struct Bf16Weights {
   using Element = Bf16;
-  static constexpr size_t kSteps = 2, kDepth = 512;
-  static HWY_INLINE TileWeights Floats(const DensePanels& task, const Cut& cut, const Bf16* panel, size_t within) {
-    thread_local AlignedArray<float> floats(kDepth * kPanelColumns);
+  static constexpr size_t kSteps = 2, kDepth = 512, kRoom = kDepth * kPanelColumns;
+  static HWY_INLINE TileWeights Floats(const DensePanels& task, const Cut& cut, const Bf16* panel, size_t within,
+                                       float* room) {
     const size_t columns = TileColumns();
-    WidenPairs(panel + 2 * within, 2 * task.panel_columns, (cut.depth + 1) / 2, columns, floats.data());
-    return {floats.data(), columns, columns / kTileVectors};
+    WidenPairs(panel + 2 * within, 2 * task.panel_columns, (cut.depth + 1) / 2, columns, room);
+    return {room, columns, columns / kTileVectors};
   }
 };
 
@@ -98,7 +98,8 @@ HWY_INLINE void RunColumns(const DensePanels& task, const Cut& cut, size_t colum
   const size_t width = task.panel_columns;
   const auto* panel = static_cast<const typename Weights::Element*>(task.weights) +
                       (column / width * RoundUpTo(Weights::kSteps, task.in) + cut.begin) * width;
-  const TileWeights weights = Weights::Floats(task, cut, panel, column % width);
+  HWY_ALIGN float room[Weights::kRoom];
+  const TileWeights weights = Weights::Floats(task, cut, panel, column % width, room);
   const size_t columns = std::min(TileColumns(), task.columns - column);
   HWY_ALIGN float edge[kTileRows * kPanelColumns] = {};
   const bool more = column + TileColumns() < task.columns && (column + TileColumns()) % width == 0;
