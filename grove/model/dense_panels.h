@@ -34,10 +34,10 @@ struct DensePanels {
   size_t panel_bytes;                    // of 32 columns
   size_t panel_columns = kPanelColumns;  // fp32 only
   Bf16* narrow = nullptr;                // RunAmxPanels() only: written in place of y, y_stride apart
-  // int8 only: what a product of integers is worth, and 128 times the sums are to be taken off it before.
+  // int8 only: what a product of integers is worth, and what is to be taken off it before.
   const float* row_scales = nullptr;     // [rows]
   const float* column_scales = nullptr;  // [columns rounded up to 32]
-  const int32_t* column_sums = nullptr;  // [columns rounded up to 32]
+  const int32_t* excess = nullptr;       // [columns rounded up to 32]
   const Int8Tile* int8_tiles = nullptr;
 };
 
@@ -73,10 +73,10 @@ void RunBf16Panels(const DensePanels& task);
 // own. Products are exact sums of integers and the same on every machine; AVX512-VNNI and AVX2 have tiles of their own.
 struct Int8Panels {
   AlignedArray<int8_t> weights;
-  AlignedArray<float> scales;       // [panels, 32]
-  AlignedArray<int32_t> sums;       // [panels, 32]: of the weights that are multiplied by x + 128 in place of x
+  AlignedArray<float> scales;    // [panels, 32]
+  AlignedArray<int32_t> excess;  // [panels, 32]: of sums of products, as rows are x + 128: 128 times the column's sum
   const Int8Tile* tiles = nullptr;  // by rows: the best that the machine had when they were packed
-  bool plain = true;                // panels are [in / 4, 32, 4], all weights in `sums`; if not: int8_panels_avx2.h
+  bool plain = true;                // panels are [in / 4, 32, 4]; if not, and what `excess` is then: int8_panels_avx2.h
   size_t panel_bytes = 0;
 };
 Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in, size_t out);

@@ -274,7 +274,7 @@ void DenseProduct::Run(const Rows& converted, size_t rows, const Output& output,
       if (int8) {
         part.row_scales = converted.scales + row;
         part.column_scales = packed.int8.scales.data() + column;
-        part.column_sums = packed.int8.sums.data() + column;
+        part.excess = packed.int8.excess.data() + column;
         part.int8_tiles = packed.int8.tiles;
       }
       RunTask(shape.precision, amx, part);

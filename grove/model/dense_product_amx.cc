@@ -55,10 +55,10 @@ void FinishInt8(const DensePanels& task, size_t row, size_t rows, size_t column,
   for (size_t half = 0; half < kPanelColumns; half += kLanes) {
     const __m512 bias = _mm512_loadu_ps(task.bias + column + half);
     const __m512 scales = _mm512_loadu_ps(task.column_scales + column + half);
-    const __m512i shift = _mm512_slli_epi32(_mm512_loadu_si512(task.column_sums + column + half), 7);  // x + 128
+    const __m512i excess = _mm512_loadu_si512(task.excess + column + half);
     for (size_t r = 0; r < rows; ++r) {
       float* at = values + r * kPanelColumns + half;
-      const __m512 sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(at), shift));
+      const __m512 sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(at), excess));
       const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(task.row_scales[row + r]), scales);
       _mm512_store_ps(at, _mm512_add_ps(_mm512_mul_ps(sum, scale), bias));
     }

@@ -104,15 +104,22 @@ const Tile* WantedAvx2Tiles(size_t in) {
   return wanted ? Avx2Tiles(in) : nullptr;
 }
 
+constexpr int32_t kRowShift = 128;  // rows are x + 128
+
 // Panels [in / 4, 32, 4].
-void PackPlainPanel(const int8_t* weights, size_t in, size_t columns, int8_t* panel, int32_t* sums) {
+void PackPlainPanel(const int8_t* weights, size_t in, size_t columns, int8_t* panel, int32_t* excess) {
   for (size_t c = 0; c < columns; ++c, weights += in) {
     int8_t* to = panel + c * kGroup;
     for (size_t i = 0; i < in; i += kGroup, to += kGroup * kPanelColumns) {
       std::memcpy(to, weights + i, std::min(kGroup, in - i));
     }
-    sums[c] = std::accumulate(weights, weights + in, int32_t{0});
+    excess[c] = kRowShift * std::accumulate(weights, weights + in, int32_t{0});
   }
+}
+
+// The lines that are written after the sums are complete.
+void PrefetchToWrite(const float* y, size_t columns) {
+  for (size_t n = 0; n < columns; n += kCacheLineBytes / sizeof(*y)) __builtin_prefetch(y + n, 1);
 }
 
 std::optional<Activation> KernelActivation(DenseActivation activation) {
@@ -127,7 +134,7 @@ Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in,
   const Tile *vnni = VnniTiles(), *avx2 = vnni == nullptr ? WantedAvx2Tiles(in) : nullptr;
   Int8Panels packed{.weights = {},
                     .scales = AlignedArray<float>(columns),
-                    .sums = AlignedArray<int32_t>(columns),
+                    .excess = AlignedArray<int32_t>(columns),
                     .tiles = vnni != nullptr   ? vnni
                              : avx2 != nullptr ? avx2
                                                : kPortableTiles,
@@ -138,7 +145,7 @@ Int8Panels PackInt8Panels(const int8_t* weights, const float* scales, size_t in,
   const auto pack = packed.plain ? PackPlainPanel : PackAvx2Panel;
   int8_t* panel = packed.weights.data();
   for (size_t o = 0; o < out; o += kPanelColumns, panel += packed.panel_bytes) {
-    pack(weights + o * in, in, std::min(kPanelColumns, out - o), panel, packed.sums.data() + o);
+    pack(weights + o * in, in, std::min(kPanelColumns, out - o), panel, packed.excess.data() + o);
   }
   return packed;
 }
@@ -157,7 +164,6 @@ void ToInt8Rows(const float* x, size_t x_stride, size_t rows, size_t in, uint8_t
 }
 
 void RunInt8Panels(const DensePanels& task) {
-  constexpr int32_t kShift = 128;  // rows are x + 128
   const size_t groups = RoundUpTo(kGroup, task.in) / kGroup, tiles = (task.rows + kMaxTileRows - 1) / kMaxTileRows;
   const auto* x = static_cast<const uint8_t*>(task.x);
   const auto* panel = static_cast<const int8_t*>(task.weights);
@@ -170,7 +176,7 @@ void RunInt8Panels(const DensePanels& task) {
                 .y = nullptr,
                 .y_stride = task.y_stride};
   for (size_t column = 0; column < task.columns; column += kPanelColumns, panel += task.panel_bytes) {
-    const SumScales scales{kShift, 1.0f, task.column_sums + column, task.column_scales + column, task.bias + column};
+    const SumScales scales{1, 1.0f, task.excess + column, task.column_scales + column, task.bias + column};
     const bool more = column + kPanelColumns < task.columns;
     tile.columns = std::min(kPanelColumns, task.columns - column);
     for (size_t row = 0; row < task.rows; row += kMaxTileRows) {
@@ -178,6 +184,7 @@ void RunInt8Panels(const DensePanels& task) {
       tile.rows = std::min(kMaxTileRows, task.rows - row);
       tile.row_scales = task.row_scales + row;
       tile.y = task.y + row * task.y_stride + column;
+      for (size_t r = 0; r < tile.rows; ++r) PrefetchToWrite(tile.y + r * tile.y_stride, tile.columns);
       task.int8_tiles[tile.rows](x + row * task.x_stride, task.x_stride, panel, groups, sums);
       ScaleTile(tile, scales);
     }

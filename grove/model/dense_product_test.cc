@@ -132,16 +132,10 @@ TEST(DenseProductTest, Int8IsNearAndTheSameOnEveryTarget) {
   ASSERT_TRUE(ForceTarget("").ok());
 }
 
-// The largest weights of either sign beside each other, times the largest inputs: no sum of a pair may be cut.
-TEST(DenseProductTest, LargestIntegersAreExactOnEveryTarget) {
-  const size_t in = 1100, out = 40, rows = 9;
-  std::vector<float> weights(out * in), x(rows * in);
-  for (size_t o = 0; o < out; ++o) {
-    for (size_t i = 0; i < in; ++i)
-      weights[o * in + i] = i % (o + 2) == 0 ? -1.0f : i % 5 == 4 && o % 2 == 1 ? 0.5f : 1.0f;
-  }
-  for (size_t i = 0; i < x.size(); ++i)
-    x[i] = i / in % 3 == 0 ? 1.0f : i / in % 3 == 1 ? -1.0f : i % 2 == 0 ? 1.0f : -1.0f;
+// weights [out, in] and x [rows, in] of whole 127ths, the largest of each row 1: products are exact on every target,
+// and weights come back as they were.
+void ExpectExact(const std::vector<float>& weights, size_t out, const std::vector<float>& x, size_t rows) {
+  const size_t in = weights.size() / out;
   for (const std::string& target : AvailableTargets()) {
     SCOPED_TRACE(target);
     ASSERT_TRUE(ForceTarget(target).ok());
@@ -161,6 +155,40 @@ TEST(DenseProductTest, LargestIntegersAreExactOnEveryTarget) {
     }
   }
   ASSERT_TRUE(ForceTarget("").ok());
+}
+
+// The largest weights of either sign beside each other, times the largest inputs: no sum of a pair may be cut.
+TEST(DenseProductTest, LargestIntegersAreExactOnEveryTarget) {
+  const size_t in = 1100, out = 40, rows = 9;
+  std::vector<float> weights(out * in), x(rows * in);
+  for (size_t o = 0; o < out; ++o) {
+    for (size_t i = 0; i < in; ++i)
+      weights[o * in + i] = i % (o + 2) == 0 ? -1.0f : i % 5 == 4 && o % 2 == 1 ? 0.5f : 1.0f;
+  }
+  for (size_t i = 0; i < x.size(); ++i)
+    x[i] = i / in % 3 == 0 ? 1.0f : i / in % 3 == 1 ? -1.0f : i % 2 == 0 ? 1.0f : -1.0f;
+  ExpectExact(weights, out, x, rows);
+}
+
+// Groups of four inputs whose two pairs agree or differ in sign in all outputs, by turns, and those that do both: what
+// int8_panels_avx2.h tells apart.
+TEST(DenseProductTest, PairsOfEqualAndOfOppositeSignsAreExactOnEveryTarget) {
+  const size_t in = 2 * 1024 + 83, out = 50, rows = 14;
+  std::vector<float> weights(out * in), x(rows * in);
+  std::mt19937 random(5);
+  const auto steps = [&](int least, int most) {
+    return static_cast<float>(std::uniform_int_distribution<int>(least, most)(random)) / 127.0f;
+  };
+  for (size_t o = 0; o < out; ++o) {
+    for (size_t i = 0; i < in; ++i) {
+      const size_t group = i / 4 % 5, pair = i % 4 / 2;
+      const bool mixed = group == 4, agree = mixed ? o % 3 == 0 : (group >> pair & 1) != 0;
+      const float magnitude = i < 4 ? 1.0f : steps(70, 127), sign = (i / 4 + o) % 2 == 0 ? 1.0f : -1.0f;
+      weights[o * in + i] = magnitude * sign * (i % 2 == 1 && !agree ? -1.0f : 1.0f);
+    }
+  }
+  for (size_t i = 0; i < x.size(); ++i) x[i] = i % in == 0 ? 1.0f : steps(-127, 127);
+  ExpectExact(weights, out, x, rows);
 }
 
 // A sum that is cut: 2500 steps.
