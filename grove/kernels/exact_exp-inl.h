@@ -7,7 +7,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "grove/kernels/simd-inl.h"
+#include "grove/kernels/gelu-inl.h"
 
 #if defined(GROVE_KERNELS_EXACT_EXP_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GROVE_KERNELS_EXACT_EXP_INL_H_
@@ -20,24 +20,15 @@ HWY_BEFORE_NAMESPACE();
 namespace grove {
 namespace HWY_NAMESPACE {
 
-inline constexpr float kLeastExponent = -86.0f;        // exp below is 0
-inline constexpr float kToInteger = 12582912.0f;       // 1.5 * 2^23: adding it rounds to an integer in the low bits
-inline constexpr int32_t kToIntegerBits = 0x4B400000;  // of it
-inline constexpr float kLog2E = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
-inline constexpr float kExpTerms[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
+template <size_t kCount>
+HWY_INLINE void ExactExp(FloatVec (&z)[kCount]) {
+  ExpOfNegative<false>(z);
+}
 
-// exp(z), z <= 0, within 2 units of the last place: 2^n exp(r), |r| <= ln(2) / 2.
 HWY_INLINE FloatVec ExactExp(FloatVec z) {
-  const FloatTag d;
-  const hn::RebindToSigned<FloatTag> di;
-  const FloatVec least = hn::Set(d, kLeastExponent), whole = hn::Set(d, kToInteger);
-  const FloatVec x = hn::Max(z, least);
-  const FloatVec shifted = hn::Add(hn::Mul(x, hn::Set(d, kLog2E)), whole), n = hn::Sub(shifted, whole);
-  const FloatVec r = hn::Sub(hn::Sub(x, hn::Mul(n, hn::Set(d, kLn2High))), hn::Mul(n, hn::Set(d, kLn2Low)));
-  FloatVec p = hn::Set(d, kExpTerms[0]);
-  for (size_t i = 1; i < std::size(kExpTerms); ++i) p = hn::Add(hn::Mul(p, r), hn::Set(d, kExpTerms[i]));
-  const auto exponent = hn::Sub(hn::BitCast(di, shifted), hn::Set(di, kToIntegerBits - 127));
-  return hn::IfThenElseZero(hn::Ge(z, least), hn::Mul(p, hn::BitCast(d, hn::ShiftLeft<23>(exponent))));
+  FloatVec one[1] = {z};
+  ExactExp(one);
+  return one[0];
 }
 
 // The same of one value.

@@ -24,6 +24,13 @@
 #define GROVE_MODEL_ATTENTION_ONCE_
 namespace grove {
 
+constexpr size_t kRowsAhead = 4;  // whose keys and values are asked for while others are packed
+
+// A head's part of a row comes from memory in pieces too short for the processor to see where the next one is.
+inline void PrefetchFloats(const float* from, size_t count) {
+  for (size_t i = 0; i < count; i += kCacheLineBytes / sizeof(float)) __builtin_prefetch(from + i);
+}
+
 constexpr size_t kPad = 32;  // columns of a tile on the widest target
 
 // Keys and values of one head of one sequence as tiles read them.
@@ -84,6 +91,8 @@ HWY_INLINE float SumInOneOrder(const float* x, size_t padded) {
   return sums[0];
 }
 
+constexpr size_t kAbreast = std::min<size_t>(4, kPad / hn::MaxLanes(FloatTag()));  // vectors
+
 // As SoftmaxBlock(), with the same bits on every target.
 HWY_INLINE float ExactSoftmaxBlock(float* x, size_t count, size_t padded, float& largest, float& sum) {
   const FloatTag d;
@@ -92,8 +101,11 @@ HWY_INLINE float ExactSoftmaxBlock(float* x, size_t count, size_t padded, float&
   FloatVec top = hn::Set(d, largest);
   for (size_t i = 0; i < padded; i += lanes) top = hn::Max(top, hn::LoadU(d, x + i));
   top = hn::MaxOfLanes(d, top);
-  for (size_t i = 0; i < padded; i += lanes) {
-    hn::StoreU(TwelveBits(ExactExp(hn::Sub(hn::LoadU(d, x + i), top))), d, x + i);
+  for (size_t i = 0; i < padded; i += kAbreast * lanes) {
+    FloatVec powers[kAbreast];
+    Abreast<kAbreast>([&](size_t v) HWY_ATTR { powers[v] = hn::Sub(hn::LoadU(d, x + i + v * lanes), top); });
+    ExactExp(powers);
+    Abreast<kAbreast>([&](size_t v) HWY_ATTR { hn::StoreU(TwelveBits(powers[v]), d, x + i + v * lanes); });
   }
   const float before = largest;
   largest = hn::GetLane(top);
@@ -112,10 +124,16 @@ HWY_INLINE float SoftmaxBlock(float* x, size_t count, size_t padded, float scale
   for (size_t i = 0; i < padded; i += lanes) top = hn::Max(top, hn::LoadU(d, x + i));
   top = hn::MaxOfLanes(d, top);
   FloatVec total = hn::Zero(d);
-  for (size_t i = 0; i < padded; i += lanes) {
-    const FloatVec value = hn::Exp(d, hn::Mul(hn::Sub(hn::LoadU(d, x + i), top), hn::Set(d, scale)));
-    hn::StoreU(value, d, x + i);
-    total = hn::Add(total, value);
+  for (size_t i = 0; i < padded; i += kAbreast * lanes) {
+    FloatVec powers[kAbreast];
+    Abreast<kAbreast>([&](size_t v) HWY_ATTR {
+      powers[v] = hn::Mul(hn::Sub(hn::LoadU(d, x + i + v * lanes), top), hn::Set(d, scale));
+    });
+    ExpOfNegative<true>(powers);
+    Abreast<kAbreast>([&](size_t v) HWY_ATTR {
+      hn::StoreU(powers[v], d, x + i + v * lanes);
+      total = hn::Add(total, powers[v]);
+    });
   }
   const float before = largest;
   largest = hn::GetLane(top);
@@ -191,6 +209,9 @@ HWY_NOINLINE void AttendTile(const HeadKeys& head, const HeadQueries& queries, s
 void AttendHead(const HeadKeys& head, const HeadQueries& queries, float* scratch) {
   float* mixed = scratch + kTileRows * head.depth;
   for (size_t row = 0; row < queries.count; row += kTileRows) {
+    for (size_t next = row + kTileRows; next < std::min(queries.count, row + 2 * kTileRows); ++next) {
+      PrefetchFloats(queries.query + next * queries.stride, head.depth);
+    }
     WithTileRows(std::min(kTileRows, queries.count - row),
                  [&](auto rows) HWY_ATTR { AttendTile<decltype(rows)::value>(head, queries, row, scratch, mixed); });
   }
@@ -248,6 +269,7 @@ HeadKeys PackHead(const AttentionShape& shape, const SequenceRows& rows, const f
   std::array<const float*, kPad> block{};
   size_t to = 0;
   for (size_t r = rows.begin; r < rows.begin + rows.count; ++r) {
+    PrefetchFloats(qkv + std::min(r + kRowsAhead, rows.begin + rows.count - 1) * stride + depth, 2 * depth);
     if (!IsKey(is_key, r)) continue;
     const float* key = qkv + r * stride + depth;
     block[to % kPad] = key;

@@ -11,6 +11,7 @@
 #define HWY_TARGET_INCLUDE "grove/model/float_panels.cc"
 #include "hwy/foreach_target.h"  // IWYU pragma: keep
 // After foreach_target:
+#include "grove/kernels/gelu-inl.h"
 #include "grove/kernels/product_tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -46,11 +47,6 @@ struct Bf16Weights {
   }
 };
 
-HWY_INLINE FloatVec ActivateDense(DenseActivation activation, FloatVec x) {
-  if (activation == DenseActivation::kGelu) return ActivateVec(Activation::kGelu, x);
-  return activation == DenseActivation::kRelu ? ActivateVec(Activation::kRelu, x) : x;
-}
-
 // Of weights that are packed for this instruction set: what a tile takes, at least a cache line.
 size_t PanelColumns() { return std::max(TileColumns(), kCacheLineBytes / sizeof(float)); }
 
@@ -63,6 +59,22 @@ struct Place {
   size_t y_stride;
 };
 
+// Of a tile in memory, four vectors abreast: those of two rows.
+HWY_NOINLINE void ActivateTile(Activation activation, size_t rows, float* y, size_t y_stride) {
+  const FloatTag d;
+  for (size_t r = 0; r < rows; r += 2) {
+    float* const pair[2] = {y + r * y_stride, y + std::min(r + 1, rows - 1) * y_stride};
+    FloatVec values[2 * kTileVectors];
+    Abreast<2 * kTileVectors>(
+        [&](size_t i) HWY_ATTR { values[i] = hn::LoadU(d, pair[i / kTileVectors] + i % kTileVectors * hn::Lanes(d)); });
+    ActivateAbreast<true>(activation, values);
+    const size_t count = r + 1 < rows ? 2 * kTileVectors : kTileVectors;
+    Abreast<2 * kTileVectors>([&](size_t i) HWY_ATTR {
+      if (i < count) hn::StoreU(values[i], d, pair[i / kTileVectors] + i % kTileVectors * hn::Lanes(d));
+    });
+  }
+}
+
 template <size_t kRows>
 HWY_NOINLINE void RunTile(const DensePanels& task, const Cut& cut, const Place& at, TileAhead ahead) {
   const FloatTag d;
@@ -74,10 +86,13 @@ HWY_NOINLINE void RunTile(const DensePanels& task, const Cut& cut, const Place& 
     for (size_t v = 0; v < kTileVectors; ++v) {
       const FloatVec b = hn::LoadU(d, at.bias + v * hn::Lanes(d));
       HWY_UNROLL(12)
-      for (size_t r = 0; r < kRows; ++r) sums[r][v] = ActivateDense(task.activation, hn::Add(sums[r][v], b));
+      for (size_t r = 0; r < kRows; ++r) sums[r][v] = hn::Add(sums[r][v], b);
     }
   }
   StoreTile(sums, at.y, at.y_stride);
+  if (!cut.last || task.activation == DenseActivation::kNone) return;
+  ActivateTile(task.activation == DenseActivation::kGelu ? Activation::kGelu : Activation::kRelu, kRows, at.y,
+               at.y_stride);
 }
 
 // Fetches the panel after the one in work, a line now and then, so that it is in the second-level cache when its turn

@@ -27,29 +27,13 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 HWY_INLINE int32_t RoundToInt(float x) { return std::bit_cast<int32_t>(x + kToInteger) - kToIntegerBits; }
 
-// x times the normal distribution function: Abramowitz & Stegun 7.1.26, as NormalOf() of simd-inl.h.
-HWY_INLINE FloatVec ExactGelu(FloatVec x) {
-  const FloatTag d;
-  const FloatVec one = hn::Set(d, 1.0f), z = hn::Mul(hn::Abs(x), hn::Set(d, 0.70710678f));
-  const FloatVec t = hn::Div(one, hn::Add(hn::Mul(z, hn::Set(d, 0.3275911f)), one));
-  FloatVec p = hn::Set(d, 1.061405429f);
-  for (const float term : {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f}) {
-    p = hn::Add(hn::Mul(p, t), hn::Set(d, term));
-  }
-  const FloatVec gauss = ExactExp(hn::Neg(hn::Mul(z, z)));  // exp(-x^2 / 2)
-  const FloatVec tail = hn::Mul(hn::Mul(hn::Mul(p, t), gauss), hn::Set(d, 0.5f));
-  return hn::Mul(x, hn::IfThenElse(hn::Lt(x, hn::Zero(d)), tail, hn::Sub(one, tail)));
-}
-
-HWY_INLINE FloatVec ExactActivateVec(Activation activation, FloatVec x) {
-  return activation == Activation::kRelu ? hn::Max(x, hn::Zero(FloatTag())) : ExactGelu(x);
-}
-
 inline void ActivateArray(Activation activation, float sign, const float* x, size_t count, float* out) {
   const FloatTag d;
   const size_t lanes = hn::Lanes(d), whole = count / lanes * lanes;
   const auto activate = [&](const float* from, float* to) HWY_ATTR {
-    hn::StoreU(ExactActivateVec(activation, hn::Mul(hn::Set(d, sign), hn::LoadU(d, from))), d, to);
+    FloatVec values[1] = {hn::Mul(hn::Set(d, sign), hn::LoadU(d, from))};
+    ActivateAbreast<false>(activation, values);
+    hn::StoreU(values[0], d, to);
   };
   for (size_t i = 0; i < whole; i += lanes) activate(x + i, out + i);
   if (whole == count) return;
@@ -59,27 +43,34 @@ inline void ActivateArray(Activation activation, float sign, const float* x, siz
   std::copy_n(rest, count - whole, out + whole);
 }
 
-// One row of ScaleTile(), all of whose columns are there.
-HWY_INLINE void ScaleTileRow(const SumsTile& tile, const int32_t* sums, const SumScales& scales, float row, float* y) {
+// One row of ScaleTile(), all of whose columns are there; `excess` is what its sums have too much.
+HWY_INLINE void ScaleTileRow(const SumsTile& tile, const int32_t* sums, const int32_t* excess, const SumScales& scales,
+                             float row, float* y) {
   const FloatTag d;
   const hn::RebindToSigned<FloatTag> di;
-  for (size_t n = 0; n < kTileColumns; n += hn::Lanes(d)) {
-    const auto shifted = hn::Mul(hn::Set(di, scales.shift), hn::LoadU(di, scales.column_sums + n));
-    const FloatVec sum = hn::ConvertTo(d, hn::Sub(hn::LoadU(di, sums + n), shifted));
-    const FloatVec scale = hn::Mul(hn::Set(d, row), hn::LoadU(d, scales.columns + n));
-    FloatVec value = hn::Add(hn::Mul(sum, scale), hn::LoadU(d, scales.bias + n));
-    if (tile.activation) value = ExactActivateVec(*tile.activation, value);
-    hn::StoreU(value, d, y + n);
+  constexpr size_t kLanes = hn::MaxLanes(FloatTag()), kAtOnce = std::min<size_t>(4, kTileColumns / kLanes);
+  for (size_t first = 0; first < kTileColumns; first += kAtOnce * kLanes) {
+    FloatVec values[kAtOnce];
+    Abreast<kAtOnce>([&](size_t i) HWY_ATTR {
+      const size_t n = first + i * kLanes;
+      const FloatVec sum = hn::ConvertTo(d, hn::Sub(hn::LoadU(di, sums + n), hn::Load(di, excess + n)));
+      const FloatVec scale = hn::Mul(hn::Set(d, row), hn::LoadU(d, scales.columns + n));
+      values[i] = hn::Add(hn::Mul(sum, scale), hn::LoadU(d, scales.bias + n));
+    });
+    if (tile.activation) ActivateAbreast<false>(*tile.activation, values);
+    Abreast<kAtOnce>([&](size_t i) HWY_ATTR { hn::StoreU(values[i], d, y + first + i * kLanes); });
   }
 }
 
 inline void ScaleTileRows(const SumsTile& tile, const SumScales& scales) {
   HWY_ALIGN float rest[kTileColumns];
+  HWY_ALIGN int32_t excess[kTileColumns];
+  for (size_t n = 0; n < kTileColumns; ++n) excess[n] = scales.shift * scales.column_sums[n];
   for (size_t r = 0; r < tile.rows; ++r) {
     const int32_t* sums = tile.sums + r * kTileColumns;
     float* y = tile.y + r * tile.y_stride;
     const bool whole = tile.columns == kTileColumns;
-    ScaleTileRow(tile, sums, scales, tile.row_scales[r], whole ? y : rest);
+    ScaleTileRow(tile, sums, excess, scales, tile.row_scales[r], whole ? y : rest);
     if (!whole) std::copy_n(rest, tile.columns, y);
   }
 }
