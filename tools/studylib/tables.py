@@ -189,16 +189,16 @@ def difference(own, other):
 
 def rates_table(page):
     setup = page.setup
-    rates = sorted({rate for by_rate in setup.sound.values() for rate in by_rate})
+    tried = [(figures["name"], setup.sound[figures["name"]]) for figures in page.ordered()]
+    tried = [(name, by_rate) for name, by_rate in tried if len(by_rate) > 1]
+    rates = sorted({rate for _, by_rate in tried for rate in by_rate})
     lines = []
-    for figures in page.ordered():
-        by_rate, seed = setup.sound[figures["name"]], setup.tuning_seed(figures["name"])
-        if len(by_rate) < 2:
-            continue
+    for name, by_rate in tried:
+        seed = setup.tuning_seed(name)
         cells = [
             f"{by_rate[rate][seed]['validation_loss']:.4f}" if seed in by_rate.get(rate, {}) else "–" for rate in rates
         ]
-        lines.append([f"`{figures['name']}`", seed, *cells])
+        lines.append([f"`{name}`", seed, *cells])
     return table(["row", "seed", *map(rate_text, rates)], lines)
 
 
