@@ -191,6 +191,12 @@ class Shares(unittest.TestCase):
         self.assertEqual(setup.best_rate("leaf-8x24-2p"), 2e-3)
         self.assertEqual(list(setup.recovered("leaf-8x24-2p")), [1], "seed 3 has no ends to compare with")
 
+    def test_rates_of_convert_are_of_healing(self):
+        options = {**rows.load_row("convert-32x48-4p"), "verb": "convert"}
+        converted = self.result("convert-32x48-4p", 1, 3.25, rate=5e-4, steps=500, row_options=options)
+        ((_, setup),) = analysis.group_by_setup([*self.some(), converted])
+        self.assertAlmostEqual(setup.recovered("convert-32x48-4p")[1], 0.75)
+
     def test_other_budgets_and_data_are_other_setups(self):
         other = self.result("none", 1, 3.9, steps=4000), self.result("none", 1, 3.8, data={"train": {"tokens": 9}})
         self.assertEqual(len(analysis.group_by_setup([*self.some(), *other])), 3)

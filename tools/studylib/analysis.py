@@ -80,7 +80,8 @@ class Setup:
     def tuned(self, row):
         """Was the row tried at the rates that are best for none and dense? Only then is its share final. Rates of convert heal a
         finished model, and say nothing about theirs."""
-        if all(rows.verb_of(result["row_options"]) == "convert" for by_seed in self.sound[row].values() for result in by_seed.values()):
+        found = [result for by_seed in self.sound[row].values() for result in by_seed.values()]
+        if all(rows.verb_of(result["row_options"]) == "convert" for result in found):
             return True
         ends = {self.best_rate(end) for end in (NOTHING, REFERENCE) if end in self.sound}
         return ends <= set(self.sound[row])
