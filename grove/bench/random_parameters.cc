@@ -16,6 +16,14 @@ uint64_t Next(uint64_t& state) {
   return z ^ (z >> 31);
 }
 
+// The sum of eight bytes: nearly normal, as the weights of trained models are, of mean kMean and deviation kDeviation.
+// int8 can tell: where no weight is far from the mean, large ones stand beside each other more often.
+constexpr float kMean = 1020.0f, kDeviation = 209.0223f;
+float BellShaped(uint64_t bytes) {
+  const uint64_t pairs = (bytes & 0x00FF00FF00FF00FFu) + (bytes >> 8 & 0x00FF00FF00FF00FFu);
+  return static_cast<float>(pairs * 0x0001000100010001u >> 48) - kMean;
+}
+
 }  // namespace
 
 Result<AlignedArray<float>> RandomParameters::Read(const std::string& name, const Shape& shape) const {
@@ -30,9 +38,8 @@ Result<AlignedArray<float>> RandomParameters::Read(const std::string& name, cons
   uint64_t state = 1469598103934665603u;
   for (const char c : name) state = (state ^ static_cast<unsigned char>(c)) * 1099511628211u;
   const double spread = vector ? 0.02 : 1.0 / std::sqrt(static_cast<double>(shape.back()));
-  // Uniform on [-1, 1) has deviation 1/sqrt(3).
-  const auto scale = static_cast<float>(spread * std::sqrt(3.0) / 2147483648.0);
-  for (float& value : values.span()) value = scale * static_cast<float>(static_cast<int32_t>(Next(state) >> 32));
+  const float scale = static_cast<float>(spread) / kDeviation;
+  for (float& value : values.span()) value = scale * BellShaped(Next(state));
   return values;
 }
 

@@ -9,8 +9,8 @@
 namespace grove::bench {
 
 // A model of any shape that no file holds: every parameter that is asked for is there, its values drawn by its name.
-// Weights are uniform with deviation 1/sqrt(their last extent), so that trees route both ways and values neither vanish
-// nor grow; a norm's weight is 1, biases are small.
+// Weights are nearly normal with deviation 1/sqrt(their last extent), so that trees route both ways and values neither
+// vanish nor grow; a norm's weight is 1, biases are small.
 class RandomParameters final : public ParameterSource {
  public:
   bool Has(const std::string&) const override { return false; }  // nothing optional
