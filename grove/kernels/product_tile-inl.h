@@ -10,6 +10,7 @@
 
 #include "grove/base/bf16.h"
 #include "grove/kernels/simd-inl.h"
+#include "grove/kernels/tile_rows.h"
 
 #if defined(GROVE_KERNELS_PRODUCT_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GROVE_KERNELS_PRODUCT_TILE_INL_H_
@@ -34,59 +35,60 @@ struct TileWeights {
   size_t stride, second;
 };
 
-// What is asked for while a tile is computed: a cache line every `every` steps, none if 0.
+// What is asked for while a tile is computed, if anything: the lines at `at`, every four steps `step` bytes on, which
+// are no more than kMostLinesAhead lines.
+constexpr size_t kMostLinesAhead = 4;
 struct TileAhead {
-  const char* line = nullptr;
-  size_t every = 0;
+  const char* at = nullptr;
+  size_t step = 0;
 };
 
-// Where the rows of a tile are: three to a pointer, which hides from the compiler where it came from. With a pointer to
-// each of 12 rows GCC 12 runs out of registers and fetches some of them from vector registers, on a port that
-// multiplies.
-struct TileRows {
-  const float *rows0, *rows3, *rows6, *rows9;
-  size_t stride;
+// A few steps of the sum: the next values of each row times rows of weights.
+template <size_t kSteps, size_t kRows, size_t kVectors>
+HWY_INLINE void AddSteps(TileRows<float>& x, const float* HWY_RESTRICT w, size_t stride, size_t second,
+                         FloatVec (&sums)[kRows][kVectors]) {
+  const FloatTag d;
+  HWY_UNROLL(4)
+  for (size_t s = 0; s < kSteps; ++s, w += stride) {
+    FloatVec w0 = hn::LoadU(d, w), w1 = hn::LoadU(d, w + second);
+    KeepInRegister(w0);
+    if (kVectors > 1) KeepInRegister(w1);
+    HWY_UNROLL(12)
+    for (size_t r = 0; r < kRows; ++r) {
+      const FloatVec value = hn::Set(d, x.row(r)[s]);
+      sums[r][0] = hn::MulAdd(value, w0, sums[r][0]);
+      if (kVectors > 1) sums[r][kVectors - 1] = hn::MulAdd(value, w1, sums[r][kVectors - 1]);
+    }
+  }
+  x.Move(kSteps);
+}
 
-  TileRows(const float* x, size_t x_stride)
-      : rows0(x), rows3(x + 3 * x_stride), rows6(x + 6 * x_stride), rows9(x + 9 * x_stride), stride(x_stride) {}
-  HWY_INLINE const float* row(size_t r) const {
-    return (r < 3 ? rows0 : r < 6 ? rows3 : r < 9 ? rows6 : rows9) + r % 3 * stride;
+// The steps of a tile, four at once; kLines cache lines are asked for each time.
+template <size_t kLines, size_t kRows, size_t kVectors>
+HWY_INLINE void AddDepth(TileRows<float>& x, const TileWeights& weights, size_t depth, TileAhead ahead,
+                         FloatVec (&sums)[kRows][kVectors]) {
+  constexpr size_t kAtOnce = 4;
+  const float* HWY_RESTRICT w = weights.at;
+  const size_t second = kVectors > 1 ? weights.second : 0, whole = depth / kAtOnce;
+  for (size_t k = 0; k < whole; ++k, w += kAtOnce * weights.stride) {
+    HWY_UNROLL(4)
+    for (size_t l = 0; l < kLines; ++l) __builtin_prefetch(ahead.at + l * kCacheLineBytes, 0, 2);
+    ahead.at += ahead.step;
+    AddSteps<kAtOnce>(x, w, weights.stride, second, sums);
   }
-  HWY_INLINE void Step() {
-    ++rows0, ++rows3, ++rows6, ++rows9;
-    asm("" : "+r"(rows0), "+r"(rows3), "+r"(rows6), "+r"(rows9));  // NOLINT(hicpp-no-assembler)
+  for (size_t k = whole * kAtOnce; k < depth; ++k, w += weights.stride) {
+    AddSteps<1>(x, w, weights.stride, second, sums);
   }
-};
-
-// One step of the sum: the next value of each row times w0 and, in tiles of two vectors, w1.
-template <size_t kRows, size_t kVectors>
-HWY_INLINE void AddStep(TileRows& x, FloatVec w0, FloatVec w1, FloatVec (&sums)[kRows][kVectors]) {
-  KeepInRegister(w0);
-  if (kVectors > 1) KeepInRegister(w1);
-  HWY_UNROLL(12)
-  for (size_t r = 0; r < kRows; ++r) {
-    const FloatVec value = hn::Set(FloatTag(), *x.row(r));
-    sums[r][0] = hn::MulAdd(value, w0, sums[r][0]);
-    if (kVectors > 1) sums[r][kVectors - 1] = hn::MulAdd(value, w1, sums[r][kVectors - 1]);
-  }
-  x.Step();
 }
 
 // sums[r][v] += sum over k < depth of x[r x_stride + k] w[k][v], in this order for every kRows.
 template <size_t kRows, size_t kVectors>
 HWY_INLINE void AddTile(const float* x, size_t x_stride, const TileWeights& weights, size_t depth, TileAhead ahead,
                         FloatVec (&sums)[kRows][kVectors]) {
-  const FloatTag d;
-  const float* HWY_RESTRICT w = weights.at;
-  TileRows rows(x, x_stride);
-  const size_t every = ahead.every > 0 ? ahead.every : depth, second = kVectors > 1 ? weights.second : 0;
-  for (size_t k = 0; k < depth;) {
-    if (ahead.every > 0) __builtin_prefetch(ahead.line, 0, 2);
-    ahead.line += kCacheLineBytes;
-    for (const size_t end = std::min(k + every, depth); k < end; ++k, w += weights.stride) {
-      AddStep(rows, hn::LoadU(d, w), hn::LoadU(d, w + second), sums);
-    }
-  }
+  TileRows<float> rows(x, x_stride);
+  if (ahead.step > kCacheLineBytes) return AddDepth<kMostLinesAhead>(rows, weights, depth, ahead, sums);
+  if (ahead.at == nullptr) return AddDepth<0>(rows, weights, depth, ahead, sums);
+  AddDepth<1>(rows, weights, depth, ahead, sums);
 }
 
 // The even and the odd numbers of 2 lanes in bf16, as floats.

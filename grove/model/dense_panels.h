@@ -17,8 +17,27 @@ namespace grove {
 inline constexpr size_t kPanelColumns = 32;
 inline constexpr size_t kMaxTileRows = 12;
 
+// What a tile of integers asks for while it computes.
+struct Int8Ahead {
+  const int8_t* weights;  // a part of the panel that comes next
+  size_t bytes;
+  const float* y;  // rows of 32 numbers that are written when the sums are complete
+  size_t y_stride, rows;
+
+  // All at once.
+  void Ask() const {
+    for (size_t i = 0; i < bytes; i += kCacheLineBytes) __builtin_prefetch(weights + i, 0, 2);
+    for (size_t r = 0; r < rows; ++r) AskRow(r);
+  }
+  void AskRow(size_t r) const {
+    constexpr size_t kLine = kCacheLineBytes / sizeof(*y);
+    for (size_t n = 0; n < kPanelColumns; n += kLine) __builtin_prefetch(y + r * y_stride + n, 1);
+  }
+};
+
 // Sums [rows, 32] of one panel's products of integers.
-using Int8Tile = void (*)(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, int32_t* sums);
+using Int8Tile = void (*)(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, const Int8Ahead& ahead,
+                          int32_t* sums);
 
 // Some rows and panels of a product, on the calling thread.
 struct DensePanels {

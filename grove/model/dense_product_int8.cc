@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "grove/kernels/target.h"
+#include "grove/kernels/tile_rows.h"
 #include "grove/model/dense_panels.h"
 #include "grove/model/int8_panels_avx2.h"
 #include "grove/model/row_ops.h"
@@ -34,7 +35,9 @@ using Tile = Int8Tile;
 
 // sums [rows, 32]. The same integers as any other way to add them up.
 template <size_t kRows>
-void PortableTile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, int32_t* sums) {
+void PortableTile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, const Int8Ahead& ahead,
+                  int32_t* sums) {
+  ahead.Ask();
   std::fill(sums, sums + kRows * kPanelColumns, 0);
   for (size_t k = 0; k < steps; ++k, panel += kGroup * kPanelColumns) {
     for (size_t r = 0; r < kRows; ++r) {
@@ -59,23 +62,41 @@ constexpr Tile kPortableTiles[kMaxTileRows + 1] = GROVE_TILES(PortableTile);
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512vnni")
 
-template <size_t kRows>
-void VnniTile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, int32_t* sums) {
-  // Every loop over rows is unrolled, or GCC 12 keeps the sums in memory.
-  __m512i tile[kRows][2];
-#pragma GCC unroll 12
-  for (size_t r = 0; r < kRows; ++r) tile[r][0] = tile[r][1] = _mm512_setzero_si512();
-  for (size_t k = 0; k < steps; ++k, panel += kGroup * kPanelColumns) {
+// kSteps steps of the sum. Every loop over rows is unrolled, or GCC 12 keeps the sums in memory.
+template <size_t kSteps, size_t kRows>
+[[gnu::always_inline]] inline void VnniSteps(TileRows<uint8_t>& x, const int8_t* panel, __m512i (&tile)[kRows][2]) {
+#pragma GCC unroll 4
+  for (size_t s = 0; s < kSteps; ++s, panel += kGroup * kPanelColumns) {
     const __m512i w0 = _mm512_loadu_si512(panel), w1 = _mm512_loadu_si512(panel + 64);
 #pragma GCC unroll 12
     for (size_t r = 0; r < kRows; ++r) {
       int four;
-      std::memcpy(&four, x + r * x_stride + kGroup * k, sizeof(four));
+      std::memcpy(&four, x.row(r) + kGroup * s, sizeof(four));
       const __m512i value = _mm512_set1_epi32(four);
       tile[r][0] = _mm512_dpbusd_epi32(tile[r][0], value, w0);
       tile[r][1] = _mm512_dpbusd_epi32(tile[r][1], value, w1);
     }
   }
+  x.Move(kGroup * kSteps);
+}
+
+template <size_t kRows>
+void VnniTile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t steps, const Int8Ahead& ahead,
+              int32_t* sums) {
+  constexpr size_t kAtOnce = 4, kStep = kGroup * kPanelColumns;
+  __m512i tile[kRows][2];
+#pragma GCC unroll 12
+  for (size_t r = 0; r < kRows; ++r) tile[r][0] = tile[r][1] = _mm512_setzero_si512();
+  TileRows<uint8_t> rows(x, x_stride);
+  // A little every few steps: many lines asked for at once would hold up the tile's own loads.
+  const size_t whole = steps / kAtOnce, ask = ahead.bytes / std::max<size_t>(1, whole);
+  const int8_t* line = ahead.weights;
+  for (size_t k = 0; k < whole; ++k, panel += kAtOnce * kStep, line += std::min(ask, kCacheLineBytes)) {
+    __builtin_prefetch(line, 0, 2);
+    if (k < ahead.rows) ahead.AskRow(k);
+    VnniSteps<kAtOnce>(rows, panel, tile);
+  }
+  for (size_t k = kAtOnce * whole; k < steps; ++k, panel += kStep) VnniSteps<1>(rows, panel, tile);
 #pragma GCC unroll 12
   for (size_t r = 0; r < kRows; ++r) {
     _mm512_storeu_si512(sums + r * kPanelColumns, tile[r][0]);
@@ -115,11 +136,6 @@ void PackPlainPanel(const int8_t* weights, size_t in, size_t columns, int8_t* pa
     }
     excess[c] = kRowShift * std::accumulate(weights, weights + in, int32_t{0});
   }
-}
-
-// The lines that are written after the sums are complete.
-void PrefetchToWrite(const float* y, size_t columns) {
-  for (size_t n = 0; n < columns; n += kCacheLineBytes / sizeof(*y)) __builtin_prefetch(y + n, 1);
 }
 
 std::optional<Activation> KernelActivation(DenseActivation activation) {
@@ -179,13 +195,14 @@ void RunInt8Panels(const DensePanels& task) {
     const SumScales scales{1, 1.0f, task.excess + column, task.column_scales + column, task.bias + column};
     const bool more = column + kPanelColumns < task.columns;
     tile.columns = std::min(kPanelColumns, task.columns - column);
-    for (size_t row = 0; row < task.rows; row += kMaxTileRows) {
-      if (more) PrefetchPart(panel + task.panel_bytes, task.panel_bytes, row / kMaxTileRows, tiles);
+    for (size_t row = 0, part = 0; row < task.rows; row += kMaxTileRows, ++part) {
       tile.rows = std::min(kMaxTileRows, task.rows - row);
       tile.row_scales = task.row_scales + row;
       tile.y = task.y + row * task.y_stride + column;
-      for (size_t r = 0; r < tile.rows; ++r) PrefetchToWrite(tile.y + r * tile.y_stride, tile.columns);
-      task.int8_tiles[tile.rows](x + row * task.x_stride, task.x_stride, panel, groups, sums);
+      const size_t begin = task.panel_bytes * part / tiles, end = task.panel_bytes * (part + 1) / tiles;
+      const Int8Ahead ahead{panel + (more ? task.panel_bytes + begin : 0), more ? end - begin : 0, tile.y,
+                            tile.y_stride, tile.columns == kPanelColumns ? tile.rows : 0};
+      task.int8_tiles[tile.rows](x + row * task.x_stride, task.x_stride, panel, groups, ahead, sums);
       ScaleTile(tile, scales);
     }
   }

@@ -100,11 +100,10 @@ HWY_NOINLINE void RunTile(const DensePanels& task, const Cut& cut, const Place& 
 template <class Weights>
 TileAhead NextPanel(const DensePanels& task, const Cut& cut, const typename Weights::Element* panel, size_t tile,
                     size_t tiles) {
-  const size_t line = kCacheLineBytes / sizeof(*panel), lines = cut.depth * task.panel_columns / line;
-  const size_t first = lines * tile / tiles, count = lines * (tile + 1) / tiles - first;
-  if (count == 0) return {};
+  const size_t bytes = cut.depth * task.panel_columns * sizeof(*panel), first = bytes * tile / tiles;
   const auto* next = panel + RoundUpTo(Weights::kSteps, task.in) * task.panel_columns;
-  return {reinterpret_cast<const char*>(next + first * line), std::max<size_t>(cut.depth / count, 1)};
+  const size_t step = std::min(4 * bytes / tiles / cut.depth, kMostLinesAhead * kCacheLineBytes);
+  return {reinterpret_cast<const char*>(next) + first, step};
 }
 
 // All rows of one tile's columns. Columns beyond the last one are computed aside.

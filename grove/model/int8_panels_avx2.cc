@@ -258,7 +258,9 @@ void HalfRows(const uint8_t* x, size_t x_stride, size_t rows, const Steps16& hal
 }
 
 template <size_t kRows>
-void Tile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t groups, int32_t* sums) {
+void Tile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t groups, const Int8Ahead& ahead,
+          int32_t* sums) {
+  ahead.Ask();
   if (groups == 0) std::fill(sums, sums + kRows * kPanelColumns, 0);
   for (size_t half = 0; half < 2; ++half) {
     const Half from(panel, groups, half);
