@@ -183,6 +183,14 @@ class Shares(unittest.TestCase):
             self.result("moe-32x32-top1", 1, 3.4),
         ]
 
+    def test_a_mixture_in_some_layers_is_a_mixture(self):
+        row = "mix-moe-64x128-last-two"
+        some = [*self.some(), self.result(row, 1, 3.1, row_options=rows.load_row(row))]
+        ((_, setup),) = analysis.group_by_setup(some)
+        line = tables.goal_line(tables.Page(setup, pathlib.Path("none")), "-", "b", 64, 0.8)
+        self.assertIn("`leaf-8x24-2p`", line[2])
+        self.assertIn(f"`{row}`", line[4])
+
     def test_seeds_are_compared_with_ends_of_the_same_seed(self):
         ((_, setup),) = analysis.group_by_setup(self.some())
         shares = setup.recovered("dense-64")

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// exp and what is made of it with the same bits on every instruction set, compiled once per target: single operations
+// exp, and rounding, with the same bits on every instruction set, compiled once per target: single operations
 // in one order, none fused. Files that include this are compiled with -ffp-contract=off.
 
 #include <bit>
@@ -39,6 +39,18 @@ inline float ExactExpOf(float z) {
   float p = kExpTerms[0];
   for (size_t i = 1; i < std::size(kExpTerms); ++i) p = p * r + kExpTerms[i];
   return p * std::bit_cast<float>((std::bit_cast<int32_t>(shifted) - (kToIntegerBits - 127)) << 23);
+}
+
+// Rounded to 12 significant bits, tiny values to 0: products of two such numbers are exact (RoundToTwelveBits() in
+// model/row_ops.h, of a vector).
+HWY_INLINE FloatVec TwelveBits(FloatVec x) {
+  const FloatTag d;
+  const hn::RebindToSigned<FloatTag> di;
+  const auto bits = hn::BitCast(di, x);
+  const auto odd = hn::And(hn::ShiftRight<12>(bits), hn::Set(di, 1));
+  const auto rounded = hn::AndNot(hn::Set(di, 0xFFF), hn::Add(bits, hn::Add(hn::Set(di, 0x7FF), odd)));
+  const auto tiny = hn::Lt(hn::And(bits, hn::Set(di, 0x7FFFFFFF)), hn::Set(di, 67 << 23));
+  return hn::BitCast(d, hn::IfThenZeroElse(tiny, rounded));
 }
 
 // log(1 + u), 0 <= u <= 1, as 2 artanh(u / (2 + u)).

@@ -4,10 +4,10 @@
 // The tile that products of matrices are made of, compiled once per target: rows of x times a packed panel, all sums of
 // the tile in registers.
 
-#include <algorithm>
 #include <cstddef>
 #include <type_traits>
 
+#include "grove/base/aligned.h"
 #include "grove/base/bf16.h"
 #include "grove/kernels/simd-inl.h"
 #include "grove/kernels/tile_rows.h"
@@ -45,7 +45,7 @@ struct TileAhead {
 
 // A few steps of the sum: the next values of each row times rows of weights.
 template <size_t kSteps, size_t kRows, size_t kVectors>
-HWY_INLINE void AddSteps(TileRows<float>& x, const float* HWY_RESTRICT w, size_t stride, size_t second,
+HWY_INLINE void AddSteps(TileRows<float, kRows>& x, const float* HWY_RESTRICT w, size_t stride, size_t second,
                          FloatVec (&sums)[kRows][kVectors]) {
   const FloatTag d;
   HWY_UNROLL(4)
@@ -63,9 +63,10 @@ HWY_INLINE void AddSteps(TileRows<float>& x, const float* HWY_RESTRICT w, size_t
   x.Move(kSteps);
 }
 
-// The steps of a tile, four at once; kLines cache lines are asked for each time.
+// The steps of a tile, four at once; kLines cache lines are asked for each time, the last of which may lie behind the
+// end of what is wanted.
 template <size_t kLines, size_t kRows, size_t kVectors>
-HWY_INLINE void AddDepth(TileRows<float>& x, const TileWeights& weights, size_t depth, TileAhead ahead,
+HWY_INLINE void AddDepth(TileRows<float, kRows>& x, const TileWeights& weights, size_t depth, TileAhead ahead,
                          FloatVec (&sums)[kRows][kVectors]) {
   constexpr size_t kAtOnce = 4;
   const float* HWY_RESTRICT w = weights.at;
@@ -85,8 +86,9 @@ HWY_INLINE void AddDepth(TileRows<float>& x, const TileWeights& weights, size_t 
 template <size_t kRows, size_t kVectors>
 HWY_INLINE void AddTile(const float* x, size_t x_stride, const TileWeights& weights, size_t depth, TileAhead ahead,
                         FloatVec (&sums)[kRows][kVectors]) {
-  TileRows<float> rows(x, x_stride);
-  if (ahead.step > kCacheLineBytes) return AddDepth<kMostLinesAhead>(rows, weights, depth, ahead, sums);
+  TileRows<float, kRows> rows(x, x_stride);
+  if (ahead.step > 2 * kCacheLineBytes) return AddDepth<kMostLinesAhead>(rows, weights, depth, ahead, sums);
+  if (ahead.step > kCacheLineBytes) return AddDepth<2>(rows, weights, depth, ahead, sums);
   if (ahead.at == nullptr) return AddDepth<0>(rows, weights, depth, ahead, sums);
   AddDepth<1>(rows, weights, depth, ahead, sums);
 }

@@ -3,14 +3,13 @@
 #include "grove/model/attention.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include "grove/base/aligned.h"
 #include "grove/kernels/target.h"
 #include "grove/model/attention_amx.h"
+#include "grove/model/attention_head.h"
 #include "grove/model/row_ops.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -95,7 +94,7 @@ HWY_NOINLINE void AttendTile(const HeadKeys& head, const HeadQueries& queries, s
   }
 }
 
-// `scratch` [tile rows of the widest target, depth + value_stride], and what PackHead() needs.
+// `scratch` [tile rows, depth + value_stride], and what PackHead() needs.
 void AttendHead(const HeadRows& from, float* out, size_t out_stride, float* scratch) {
   const size_t depth = from.depth, count = from.rows.count;
   float* mixed = scratch + kTileRows * depth;

@@ -31,8 +31,9 @@ struct AttentionShape {
 // next to each other, as crammedBERT's query_key_value gives them; `out` [rows, width]. `is_key` [rows] or null: rows
 // where it is 0 are no keys, unless a sequence has no other.
 //
-// Tiles of 12 queries meet 256 keys at a time; the softmax is corrected from block to block (arXiv 2205.14135), so
-// scores never leave the first-level cache. A row has the same result in any batch, on any number of threads.
+// Tiles of 12 queries (6 with 16 registers) meet 256 keys at a time; the softmax is corrected from block to block
+// (arXiv 2205.14135), so scores never leave the first-level cache. A row has the same result in any batch, on any
+// number of threads.
 void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t* is_key, float* out, ThreadPool& pool);
 
 // The same in bf16, probabilities too, with sums in fp32. Only where HasNarrowAttention(): with the tile registers of

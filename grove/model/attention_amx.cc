@@ -26,8 +26,7 @@ namespace grove {
 namespace {
 
 constexpr size_t kLanes = 16;
-constexpr size_t kPad = 32;                              // keys, and columns of values
-constexpr size_t kProbabilityStride = kKeyBlock + kPad;  // an odd number of cache lines
+constexpr size_t kProbabilityStride = kKeyBlock + kAttentionPad;  // an odd number of cache lines
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 constexpr size_t RoundUp(size_t multiple, size_t n) { return (n + multiple - 1) / multiple * multiple; }
@@ -37,7 +36,8 @@ using Pair = uint32_t;
 
 // Where a thread keeps one head's rows; sizes in pairs or floats.
 struct Memory {
-  Memory(size_t keys, size_t depth) : padded(RoundUp(kPad, keys)), pairs(depth / 2), columns(RoundUp(kPad, depth)) {
+  Memory(size_t keys, size_t depth)
+      : padded(RoundUp(kAttentionPad, keys)), pairs(depth / 2), columns(RoundUp(kAttentionPad, depth)) {
     const size_t sizes[] = {pairs * padded, padded / 2 * columns, kAmxRows * kProbabilityStride / 2,
                             kAmxRows * kKeyBlock, kAmxRows * columns};
     size_t total = 0;
@@ -79,21 +79,21 @@ void PairRows(const Bf16* first, const Bf16* second, size_t count, size_t column
   }
 }
 
-// Some keys, at most kPad, to columns; zeros beyond the last.
+// Some keys, at most kAttentionPad, to columns; zeros beyond the last.
 void PackKeys(const Bf16* const* keys, size_t count, const Memory& memory, Pair* to) {
   for (size_t g = 0; g < memory.pairs; ++g, to += memory.padded) {
     for (size_t k = 0; k < count; ++k) std::memcpy(to + k, keys[k] + 2 * g, sizeof(Pair));
-    std::fill(to + count, to + kPad, Pair{0});
+    std::fill(to + count, to + kAttentionPad, Pair{0});
   }
 }
 
 void PackHead(const HeadOfSequence& head, bool all_keys, const Memory& memory) {
-  std::array<const Bf16*, kPad> keys{};
+  std::array<const Bf16*, kAttentionPad> keys{};
   size_t count = 0;
   const auto pack = [&](size_t first) {
     const size_t present = count - first;
     PackKeys(keys.data(), present, memory, memory.key_columns + first);
-    for (size_t k = 0; k < kPad; k += 2) {
+    for (size_t k = 0; k < kAttentionPad; k += 2) {
       const auto value = [&](size_t key) { return key < present ? keys[key] + head.depth : nullptr; };
       PairRows(value(k), value(k + 1), head.depth, memory.columns,
                memory.value_pairs + (first + k) / 2 * memory.columns);
@@ -101,10 +101,10 @@ void PackHead(const HeadOfSequence& head, bool all_keys, const Memory& memory) {
   };
   for (size_t r = 0; r < head.count; ++r) {
     if (!all_keys && head.is_key[r] == 0) continue;
-    keys[count % kPad] = head.query + r * head.stride + head.depth;
-    if (++count % kPad == 0) pack(count - kPad);
+    keys[count % kAttentionPad] = head.query + r * head.stride + head.depth;
+    if (++count % kAttentionPad == 0) pack(count - kAttentionPad);
   }
-  if (count % kPad != 0) pack(count / kPad * kPad);
+  if (count % kAttentionPad != 0) pack(count / kAttentionPad * kAttentionPad);
 }
 
 // c [rows, columns] (+)= a b, 32 columns at a time.

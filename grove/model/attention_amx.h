@@ -11,7 +11,8 @@
 
 namespace grove {
 
-inline constexpr size_t kKeyBlock = 256;  // keys that a tile of queries meets at a time
+inline constexpr size_t kAttentionPad = 32;  // keys, and columns of values, in whole tiles of any target
+inline constexpr size_t kKeyBlock = 256;     // keys that a tile of queries meets at a time
 
 // One head of one sequence, its depth even.
 struct HeadOfSequence {
@@ -25,7 +26,8 @@ struct HeadOfSequence {
 // softmax(q k^T / sqrt(depth)) v; probabilities and what comes out rounded to bf16, sums in fp32.
 void AttendHeadAmx(const HeadOfSequence& head);
 
-// Some rows of scores with one block of keys, kKeyBlock apart: of `padded` scores `count` are of keys.
+// Some rows of scores with one block of keys, kKeyBlock apart: of `padded` scores, a multiple of kAttentionPad, `count`
+// are of keys.
 struct ScoreRows {
   float* scores;
   size_t rows, count, padded;

@@ -9,12 +9,11 @@
 
 #include "grove/base/aligned.h"
 #include "grove/model/attention.h"
+#include "grove/model/attention_amx.h"
 
 namespace grove {
 
-inline constexpr size_t kPad = 32;  // columns of a tile on the widest target
-
-inline size_t PadColumns(size_t n) { return (n + kPad - 1) / kPad * kPad; }
+inline size_t PadColumns(size_t n) { return (n + kAttentionPad - 1) / kAttentionPad * kAttentionPad; }
 
 // The head's rows of `qkv`.
 struct HeadRows {

@@ -7,8 +7,9 @@
 #include <array>
 #include <cstddef>
 
+#include "grove/kernels/exact_exp-inl.h"
+#include "grove/kernels/transpose-inl.h"
 #include "grove/model/attention_head.h"
-#include "grove/model/softmax_block-inl.h"
 
 #if defined(GROVE_MODEL_ATTENTION_KEYS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GROVE_MODEL_ATTENTION_KEYS_INL_H_
@@ -22,45 +23,22 @@ namespace grove {
 namespace HWY_NAMESPACE {
 
 constexpr size_t kRowsAhead = 4;  // whose keys and values are asked for while others are packed
-using KeyPointers = std::array<const float*, kPad>;
+using KeyPointers = std::array<const float*, kAttentionPad>;
 
-#if HWY_TARGET == HWY_SCALAR
-inline size_t TransposeFours(const KeyPointers&, size_t, size_t, size_t, float*) { return 0; }
-#else
-// Four keys to four columns of `to`, [depth, padded], for whole fours of both; returns how many keys.
-HWY_INLINE size_t TransposeFours(const KeyPointers& keys, size_t count, size_t depth, size_t padded, float* to) {
-  const hn::FixedTag<float, 4> d;
-  for (size_t k = 0; k + 4 <= count; k += 4) {
-    for (size_t i = 0; i + 4 <= depth; i += 4) {
-      const auto k0 = hn::LoadU(d, keys[k] + i), k1 = hn::LoadU(d, keys[k + 1] + i);
-      const auto k2 = hn::LoadU(d, keys[k + 2] + i), k3 = hn::LoadU(d, keys[k + 3] + i);
-      const auto low02 = hn::InterleaveLower(d, k0, k2), low13 = hn::InterleaveLower(d, k1, k3);
-      const auto high02 = hn::InterleaveUpper(d, k0, k2), high13 = hn::InterleaveUpper(d, k1, k3);
-      float* column = to + i * padded + k;
-      hn::StoreU(hn::InterleaveLower(d, low02, low13), d, column);
-      hn::StoreU(hn::InterleaveUpper(d, low02, low13), d, column + padded);
-      hn::StoreU(hn::InterleaveLower(d, high02, high13), d, column + 2 * padded);
-      hn::StoreU(hn::InterleaveUpper(d, high02, high13), d, column + 3 * padded);
-    }
-  }
-  return count / 4 * 4;
-}
-#endif
-
-// Some keys to columns of `to`, [depth, padded], and zeros up to kPad columns.
+// Some keys to columns of `to`, [depth, padded], and zeros up to kAttentionPad columns.
 HWY_INLINE void TransposeKeys(const KeyPointers& keys, size_t count, size_t depth, size_t padded, float* to) {
-  const size_t fours = TransposeFours(keys, count, depth, padded, to);
+  const size_t fours = TransposeFours(keys.data(), count, depth, to, padded);
   for (size_t i = 0; i < depth; ++i, to += padded) {
     const bool whole = i < depth / 4 * 4;
     for (size_t k = whole ? fours : 0; k < count; ++k) to[k] = keys[k][i];
-    std::fill(to + count, to + kPad, 0.0f);
+    std::fill(to + count, to + kAttentionPad, 0.0f);
   }
 }
 
 HWY_INLINE bool IsKey(const uint8_t* is_key, size_t row) { return is_key == nullptr || is_key[row] != 0; }
 
-// Keys transposed in blocks of 32 rows, so that both sides are whole cache lines. `memory`: depth * PadColumns(rows) +
-// rows * PadColumns(depth) floats.
+// Keys transposed in blocks of 32 rows, so that what is written are whole cache lines. `memory`: depth *
+// PadColumns(rows) + rows * PadColumns(depth) floats.
 HWY_INLINE HeadKeys PackHead(const HeadRows& from, float* memory) {
   const size_t depth = from.depth, begin = from.rows.begin, end = begin + from.rows.count;
   const uint8_t* is_key = from.is_key;
@@ -77,14 +55,15 @@ HWY_INLINE HeadKeys PackHead(const HeadRows& from, float* memory) {
     PrefetchFloats(from.qkv + std::min(r + kRowsAhead, end - 1) * from.stride + depth, 2 * depth);
     if (!IsKey(is_key, r)) continue;
     const float* key = from.qkv + r * from.stride + depth;
-    block[to % kPad] = key;
+    block[to % kAttentionPad] = key;
     float* value = values + to * head.value_stride;
     std::fill(std::copy_n(key + depth, depth, value), value + head.value_stride, 0.0f);
-    if (++to % kPad == 0) TransposeKeys(block, kPad, depth, head.padded, keys + to - kPad);
+    if (++to % kAttentionPad == 0) TransposeKeys(block, kAttentionPad, depth, head.padded, keys + to - kAttentionPad);
   }
-  if (to % kPad != 0) TransposeKeys(block, to % kPad, depth, head.padded, keys + to / kPad * kPad);
+  if (to % kAttentionPad != 0)
+    TransposeKeys(block, to % kAttentionPad, depth, head.padded, keys + to / kAttentionPad * kAttentionPad);
   const FloatTag d;
-  const size_t size = depth * head.padded + head.count * head.value_stride;  // a multiple of kPad
+  const size_t size = depth * head.padded + head.count * head.value_stride;  // a multiple of kAttentionPad
   for (size_t i = 0; from.exact && i < size; i += hn::Lanes(d)) {
     hn::StoreU(TwelveBits(hn::LoadU(d, memory + i)), d, memory + i);
   }

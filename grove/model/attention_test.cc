@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <random>
 #include <vector>
 
 #include "grove/kernels/target.h"
+#include "grove/model/row_ops.h"
 
 namespace grove {
 namespace {
@@ -150,6 +152,65 @@ TEST(Attention, ASequenceHasTheSameBitsInEveryBatch) {
     }
     EXPECT_EQ(together, alone) << (bf16 ? "bf16" : "fp32");
   }
+}
+
+// Rounded to 12 bits, with guards around what is written, after a longer call has left its rows in the thread's memory.
+std::vector<float> ExactAttention(const Case& c, const std::vector<uint8_t>& is_key) {
+  ThreadPool pool(1);
+  const Case longer{.heads = 1, .head_width = 64, .lengths = {700}, .masked = false};
+  std::vector<float> nans(700 * 3 * 64, std::numeric_limits<float>::quiet_NaN()), ignored(700 * 64);
+  SelfAttention({SequencesOf(longer), 1, 64}, nans.data(), nullptr, ignored.data(), pool);
+  const std::vector<float> qkv = RandomQkv(c);
+  const size_t size = Rows(c) * c.heads * c.head_width;
+  std::vector<float> out(size + 1, -7.0f);
+  SelfAttention({SequencesOf(c), c.heads, c.head_width, true}, qkv.data(), is_key.empty() ? nullptr : is_key.data(),
+                out.data(), pool);
+  EXPECT_EQ(out.back(), -7.0f);
+  out.pop_back();
+  return out;
+}
+
+TEST(Attention, ExactBitsAreThoseOfEveryTargetAndNearPlainSums) {
+  for (const size_t width : {1, 3, 4, 7, 31, 33, 64}) {
+    const Case c{.heads = 2, .head_width = width, .lengths = {1, 31, 32, 33, 65, 257}, .masked = true};
+    std::vector<uint8_t> is_key(Rows(c), 1);
+    for (size_t row = 0; row < Rows(c); ++row) is_key[row] = row % 5 == 3 || row < 1 ? 0 : 1;  // the first has no key
+    for (const std::vector<uint8_t>& mask : {std::vector<uint8_t>(), is_key}) {
+      std::vector<float> first;
+      for (const std::string& target : AvailableTargets()) {
+        ASSERT_TRUE(ForceTarget(target).ok());
+        const std::vector<float> out = ExactAttention(c, mask);
+        if (first.empty()) first = out;
+        ASSERT_EQ(out, first) << target << ", width " << width;
+      }
+      const std::vector<float> qkv = RandomQkv(c);
+      const SequenceRows last = SequencesOf(c).back();
+      const std::vector<double> expected = Plain(c, qkv, mask, last, last.begin + 100, 1);
+      for (size_t i = 0; i < width; ++i)
+        EXPECT_NEAR(first[(last.begin + 100) * 2 * width + width + i], expected[i], 0.02);
+    }
+  }
+  ASSERT_TRUE(ForceTarget("").ok());
+}
+
+// The only key of a sequence has the weight 1.
+TEST(Attention, ExactValuesAreRoundedToTwelveBits) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const std::vector<float> values = {0.0f,        -0.0f,         1.0f,        -1.0f,       1.00012207f,
+                                     1.00036621f, -1.00012207f,  3.14159274f, -2.7182817f, 0x1p-60f,
+                                     -0x1p-60f,   0x1p-61f,      -0x1p-61f,   1e-30f,      1e30f,
+                                     0x1.FFFp3f,  0x1.FFFFFEp3f, infinity,    -infinity,   123.456f};
+  const size_t width = values.size();
+  std::vector<float> qkv(3 * width, 0.5f), out(width);
+  std::copy(values.begin(), values.end(), qkv.begin() + static_cast<ptrdiff_t>(2 * width));
+  ThreadPool pool(1);
+  const std::vector<SequenceRows> one = {{0, 1}};
+  for (const std::string& target : AvailableTargets()) {
+    ASSERT_TRUE(ForceTarget(target).ok());
+    SelfAttention({one, 1, width, true}, qkv.data(), nullptr, out.data(), pool);
+    for (size_t i = 0; i < width; ++i) EXPECT_EQ(out[i], RoundToTwelveBits(values[i])) << target << " " << values[i];
+  }
+  ASSERT_TRUE(ForceTarget("").ok());
 }
 
 // The largest score may come late: what was gathered before shrinks to nothing without overflow.

@@ -19,7 +19,7 @@ inline constexpr size_t kMaxTileRows = 12;
 
 // What a tile of integers asks for while it computes.
 struct Int8Ahead {
-  const int8_t* weights;  // a part of the panel that comes next
+  const int8_t* weights;  // a part of the panel that comes next, of 0 bytes if none does
   size_t bytes;
   const float* y;  // rows of 32 numbers that are written when the sums are complete
   size_t y_stride, rows;

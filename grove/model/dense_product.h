@@ -11,9 +11,9 @@
 // nothing is prepared for a number of rows, nothing is allocated, and a row has the same result in every batch, on any
 // number of threads. oneDNN 2.6 makes a primitive for each number of rows and was no faster: docs/cpu-encoder.md.
 //
-//     packed weights: panels of 32 columns, each [in, 32], so that one step of the sum reads two cache lines (16 and
-//     one line in fp32 with 16 registers) a tile of y: 12 rows x 32 columns (6 x 16 with 16 registers) held in
-//     registers over the whole sum
+//     packed weights: panels of 32 columns, each [in, 32]: one step of the sum reads two cache lines
+//     a tile of y: 12 rows x 32 columns, held in registers over the whole sum
+//     with 16 registers, in fp32: panels of 16 columns, one line a step, tiles of 6 x 16
 #pragma once
 
 #include <cstddef>

@@ -64,7 +64,8 @@ constexpr Tile kPortableTiles[kMaxTileRows + 1] = GROVE_TILES(PortableTile);
 
 // kSteps steps of the sum. Every loop over rows is unrolled, or GCC 12 keeps the sums in memory.
 template <size_t kSteps, size_t kRows>
-[[gnu::always_inline]] inline void VnniSteps(TileRows<uint8_t>& x, const int8_t* panel, __m512i (&tile)[kRows][2]) {
+[[gnu::always_inline]] inline void VnniSteps(TileRows<uint8_t, kRows>& x, const int8_t* panel,
+                                             __m512i (&tile)[kRows][2]) {
 #pragma GCC unroll 4
   for (size_t s = 0; s < kSteps; ++s, panel += kGroup * kPanelColumns) {
     const __m512i w0 = _mm512_loadu_si512(panel), w1 = _mm512_loadu_si512(panel + 64);
@@ -87,12 +88,13 @@ void VnniTile(const uint8_t* x, size_t x_stride, const int8_t* panel, size_t ste
   __m512i tile[kRows][2];
 #pragma GCC unroll 12
   for (size_t r = 0; r < kRows; ++r) tile[r][0] = tile[r][1] = _mm512_setzero_si512();
-  TileRows<uint8_t> rows(x, x_stride);
+  TileRows<uint8_t, kRows> rows(x, x_stride);
   // A little every few steps: many lines asked for at once would hold up the tile's own loads.
   const size_t whole = steps / kAtOnce, ask = ahead.bytes / std::max<size_t>(1, whole);
   const int8_t* line = ahead.weights;
-  for (size_t k = 0; k < whole; ++k, panel += kAtOnce * kStep, line += std::min(ask, kCacheLineBytes)) {
+  for (size_t k = 0; k < whole; ++k, panel += kAtOnce * kStep, line += ask) {
     __builtin_prefetch(line, 0, 2);
+    for (size_t more = kCacheLineBytes; more < ask; more += kCacheLineBytes) __builtin_prefetch(line + more, 0, 2);
     if (k < ahead.rows) ahead.AskRow(k);
     VnniSteps<kAtOnce>(rows, panel, tile);
   }

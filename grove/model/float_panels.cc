@@ -95,11 +95,12 @@ HWY_NOINLINE void RunTile(const DensePanels& task, const Cut& cut, const Place& 
                at.y_stride);
 }
 
-// Fetches the panel after the one in work, a line now and then, so that it is in the second-level cache when its turn
-// comes: weights come from memory, and many lines at once would hold up the tile's own loads.
+// Fetches the panel after the one in work, a few lines now and then, so that it is in the second-level cache when its
+// turn comes: weights come from memory, and many lines at once would hold up the tile's own loads.
 template <class Weights>
 TileAhead NextPanel(const DensePanels& task, const Cut& cut, const typename Weights::Element* panel, size_t tile,
                     size_t tiles) {
+  if (cut.depth == 0) return {};
   const size_t bytes = cut.depth * task.panel_columns * sizeof(*panel), first = bytes * tile / tiles;
   const auto* next = panel + RoundUpTo(Weights::kSteps, task.in) * task.panel_columns;
   const size_t step = std::min(4 * bytes / tiles / cut.depth, kMostLinesAhead * kCacheLineBytes);

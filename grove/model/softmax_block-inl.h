@@ -9,8 +9,10 @@
 #include <limits>
 #include <type_traits>
 
+#include "grove/base/check.h"
 #include "grove/kernels/exact_exp-inl.h"
-#include "grove/model/attention_head.h"
+#include "grove/kernels/gelu-inl.h"
+#include "grove/model/attention_amx.h"
 
 #if defined(GROVE_MODEL_SOFTMAX_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GROVE_MODEL_SOFTMAX_BLOCK_INL_H_
@@ -22,17 +24,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace grove {
 namespace HWY_NAMESPACE {
-
-// RoundToTwelveBits() of a vector.
-HWY_INLINE FloatVec TwelveBits(FloatVec x) {
-  const FloatTag d;
-  const hn::RebindToSigned<FloatTag> di;
-  const auto bits = hn::BitCast(di, x);
-  const auto odd = hn::And(hn::ShiftRight<12>(bits), hn::Set(di, 1));
-  const auto rounded = hn::AndNot(hn::Set(di, 0xFFF), hn::Add(bits, hn::Add(hn::Set(di, 0x7FF), odd)));
-  const auto tiny = hn::Lt(hn::And(bits, hn::Set(di, 0x7FFFFFFF)), hn::Set(di, 67 << 23));
-  return hn::BitCast(d, hn::IfThenZeroElse(tiny, rounded));
-}
 
 // sums[i] += sums[i + kHalf], i < kHalf
 template <size_t kHalf>
@@ -57,9 +48,10 @@ HWY_INLINE float SumInOneOrder(const float* x, size_t padded) {
 }
 
 // Calls run(std::integral_constant<size_t, n>, i) for n vectors from x[i] on, as many abreast as hide each other's
-// latency; `padded` is a multiple of kPad.
+// latency; `padded` is a multiple of kAttentionPad.
 template <class Run>
 HWY_INLINE void ForVectors(size_t padded, const Run& run) {
+  GROVE_DCHECK(padded % kAttentionPad == 0);
   constexpr size_t kMost = 4;
   const size_t lanes = hn::Lanes(FloatTag());
   size_t i = 0;

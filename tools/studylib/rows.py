@@ -231,11 +231,11 @@ def searches(options):
 def family(name, options):
     """How tables and plots group rows."""
     made = name.split("-")[0]
-    if made in ("distil", "convert", "mix"):
-        return made
+    return made if made in ("distil", "convert", "mix") else kind(options)
+
+
+def kind(options):
+    """The kind of the layers that are not without feedforward: of conditional ones where some are dense."""
     kinds = {layer["feed_forward"] for layer in layer_list(options)} - {"none"}
-    return (
-        {"neuron_tree": "neuron", "leaf_tree": "leaf", "product_key": "keys"}.get(kind := kinds.pop(), kind)
-        if kinds
-        else "none"
-    )
+    found = sorted(kinds - {"dense"} or kinds) or ["none"]
+    return {"neuron_tree": "neuron", "leaf_tree": "leaf", "product_key": "keys"}.get(found[0], found[0])

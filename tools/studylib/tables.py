@@ -68,6 +68,7 @@ class Page:
         return {
             "name": name,
             "family": result.get("family", "leaf"),
+            "kind": rows.kind(self.setup.options(name)),
             "rate": self.setup.best_rate(name),
             "tuned": self.setup.tuned(name),
             "losses": self.setup.losses(name),
@@ -144,11 +145,15 @@ def active_text(figures):
     return text + (f" ({number(figures['routing'])})" if figures["routing"] else "")
 
 
-def best_of(page, limit, families, more=lambda r: True):
+def best_of(page, limit, *kinds):
+    """Of rows trained from scratch, in all layers or in some: those taught by the twin have controls of their own."""
     found = [
         r
         for r in page.rows.values()
-        if r["family"] in families and r["mean"] is not None and r["active"] <= limit + 0.5 and more(r)
+        if r["kind"] in kinds
+        and r["family"] in (*kinds, "mix")
+        and r["mean"] is not None
+        and r["active"] <= limit + 0.5
     ]
     return max(found, key=lambda r: r["mean"], default=None)
 
@@ -162,10 +167,10 @@ def goals_table(pages):
 
 def goal_line(page, budget, goal, limit, wanted):
     """None: nothing was run within the limit."""
-    own = best_of(page, limit, ("leaf", "neuron", "mix"))  # rows taught by the twin have controls of their own
+    own = best_of(page, limit, "leaf", "neuron")
     if own is None:
         return None
-    moe, keys = best_of(page, limit, ("moe",)), best_of(page, limit, ("keys",))
+    moe, keys = best_of(page, limit, "moe"), best_of(page, limit, "keys")
     dense = page.rows.get(f"dense-{limit}")
     cells = [
         share(r["mean"], r["spread"]) + ("" if r["tuned"] else f" {SCREENED}") + f" `{r['name']}`" if r and r["mean"] is not None else "–"
