@@ -35,12 +35,13 @@ namespace HWY_NAMESPACE {
 
 // Tokens whose top levels are one product: their rows fit the second-level cache.
 inline constexpr size_t kRouterChunk = 64;
-// Levels that are computed whole. One more computes twice as many nodes for every token, of which few are needed.
+// Levels that are computed whole. One more computes twice as many nodes for every token, of which few are needed: that
+// is done where it spares the search with a heap.
 inline constexpr size_t kRouterTop = 5;
 // So few tokens find the rows of a search in memory, not in a cache: all are asked for before the first is used.
 inline constexpr size_t kRouterFew = 8;
 // Levels below a node that are computed at once.
-inline constexpr size_t kRouterBelow = 3;
+inline constexpr size_t kRouterBelow = 4;
 
 // A place in the tree that the search has reached: a leaf, or the root of a subtree.
 struct Reached {
@@ -118,7 +119,7 @@ class LeafRouter {
         shape_(router.shape()),
         first_node_(tree * router.shape().decisions()),
         first_leaf_(static_cast<uint32_t>(tree * router.shape().leaves())),
-        top_(shape_.paths == shape_.leaves() ? shape_.depth : std::min(shape_.depth, kRouterTop)),
+        top_(shape_.paths == shape_.leaves() ? shape_.depth : TopLevelsOf(shape_.depth)),
         scratch_(ThreadRouterScratch()) {}
 
   // A token's leaves and gates stand `stride` after those of the one before.
@@ -143,6 +144,9 @@ class LeafRouter {
   }
 
  private:
+  static size_t TopLevelsOf(size_t depth) {
+    return std::min(depth, depth > kRouterTop + kRouterBelow ? kRouterTop + 1 : kRouterTop);
+  }
   const float* Row(size_t node) const { return router_.node(first_node_ + node); }
   float Bias(size_t node) const { return router_.bias(first_node_ + node); }
   size_t TopNodes() const { return (size_t{1} << top_) - 1; }
@@ -237,7 +241,7 @@ class LeafRouter {
   }
 
   HWY_INLINE void BelowTop(size_t tokens) {
-    static_assert(kRouterTop <= 6, "a bit for each place");
+    static_assert(kRouterTop + 1 <= 6, "a bit for each place");
     const size_t first = std::min(shape_.paths, Places());
     AtLeast(scratch_.nearest, first);
     scratch_.opened.assign(tokens, 0);

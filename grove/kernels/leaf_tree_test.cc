@@ -70,7 +70,7 @@ TEST(LeafTreeForward, EqualsReferenceOnEveryTarget) {
 }
 
 TEST(LeafTreeForward, DoesNotDependOnBatchOrThreads) {
-  for (const size_t depth : {4, 7, 9}) {
+  for (const size_t depth : {4, 7, 9, 10, 11}) {
     const LeafTreeShape shape{.in_width = 50, .leaf_width = 4, .out_width = 30, .depth = depth, .paths = 3};
     const LeafTreeCase c(shape);
     const PackedLeafTree packed(shape, c.weights());
@@ -102,7 +102,8 @@ TEST(LeafTreeForward, AllPathsIsTheSoftForm) {
 }
 
 TEST(LeafTreeForward, TiesGoLeft) {
-  for (const auto& [depth, paths] : {std::pair<size_t, size_t>{3, 1}, {3, 3}, {7, 5}, {7, 40}, {9, 5}}) {
+  for (const auto& [depth, paths] :
+       {std::pair<size_t, size_t>{3, 1}, {3, 3}, {7, 5}, {7, 40}, {9, 5}, {10, 5}, {11, 4}}) {
     const LeafTreeShape shape{.in_width = 4, .leaf_width = 2, .out_width = 4, .depth = depth, .paths = paths};
     LeafTreeCase c(shape);
     std::fill(c.node_biases.begin(), c.node_biases.end(), 0.0f);
@@ -125,7 +126,7 @@ TEST(LeafTreeForward, TiesGoLeft) {
 
 // Decisions so certain that a sigmoid in float is exactly 0 or 1: logarithms keep the order.
 TEST(LeafTreeForward, CertainDecisionsStayFinite) {
-  for (const size_t depth : {5, 7, 9}) {
+  for (const size_t depth : {5, 7, 9, 10, 11}) {
     const LeafTreeShape shape{
         .in_width = 8, .leaf_width = 4, .out_width = 8, .depth = depth, .paths = 4, .decision_scale = 1000.0f};
     const LeafTreeCase c(shape);
@@ -142,7 +143,7 @@ TEST(LeafTreeForward, CertainDecisionsStayFinite) {
 
 // A model that computes garbage must not make the search leave the tree.
 TEST(LeafTreeForward, InputThatIsNoNumberStaysInTheTree) {
-  for (const size_t depth : {4, 7, 9}) {
+  for (const size_t depth : {4, 7, 9, 10, 11}) {
     const LeafTreeShape shape{.in_width = 6, .leaf_width = 2, .out_width = 6, .depth = depth, .paths = 5};
     const LeafTreeCase c(shape);
     const std::vector<float> x(3 * shape.in_width, NAN);
