@@ -11,6 +11,7 @@
 #include <iterator>
 #include <utility>
 
+#include "grove/kernels/rounded_gelu.h"
 #include "grove/kernels/simd-inl.h"
 
 #if defined(GROVE_KERNELS_GELU_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -71,31 +72,53 @@ HWY_INLINE void ExpOfNegative(FloatVec (&z)[kCount]) {
 }
 
 // x times the normal distribution function: Abramowitz & Stegun 7.1.26, as NormalOf() of simd-inl.h.
-template <bool kFused, size_t kCount>
+template <size_t kCount>
 HWY_INLINE void Gelu(FloatVec (&x)[kCount]) {
   const FloatTag d;
   const FloatVec one = hn::Set(d, 1.0f);
   FloatVec t[kCount], p[kCount], gauss[kCount];  // exp(-x^2 / 2)
   Abreast<kCount>([&](size_t i) HWY_ATTR {
     const FloatVec z = hn::Mul(hn::Abs(x[i]), hn::Set(d, 0.70710678f));
-    t[i] = hn::Div(one, MultiplyAdd<kFused>(z, hn::Set(d, 0.3275911f), one));
+    t[i] = hn::Div(one, hn::MulAdd(z, hn::Set(d, 0.3275911f), one));
     p[i] = hn::Set(d, 1.061405429f);
     gauss[i] = hn::Neg(hn::Mul(z, z));
   });
   for (const float term : {-1.453152027f, 1.421413741f, -0.284496736f, 0.254829592f}) {
-    Abreast<kCount>([&](size_t i) HWY_ATTR { p[i] = MultiplyAdd<kFused>(p[i], t[i], hn::Set(d, term)); });
+    Abreast<kCount>([&](size_t i) HWY_ATTR { p[i] = hn::MulAdd(p[i], t[i], hn::Set(d, term)); });
   }
-  ExpOfNegative<kFused>(gauss);
+  ExpOfNegative<true>(gauss);
   Abreast<kCount>([&](size_t i) HWY_ATTR {
     const FloatVec tail = hn::Mul(hn::Mul(hn::Mul(p[i], t[i]), gauss[i]), hn::Set(d, 0.5f));
     x[i] = hn::Mul(x[i], hn::IfThenElse(hn::Lt(x[i], hn::Zero(d)), tail, hn::Sub(one, tail)));
   });
 }
 
-template <bool kFused, size_t kCount>
+// rounded_gelu.h. Not fused.
+template <size_t kCount>
+HWY_INLINE void RoundedGelu(FloatVec (&x)[kCount]) {
+  const FloatTag d;
+  FloatVec z[kCount], u[kCount], sum[kCount];
+  Abreast<kCount>([&](size_t i) HWY_ATTR {
+    x[i] = hn::Max(x[i], hn::Set(d, -kRoundedGeluEnd));
+    z[i] = hn::Min(x[i], hn::Set(d, kRoundedGeluEnd));
+    const FloatVec scaled = hn::Mul(hn::Mul(z[i], z[i]), hn::Set(d, 2.0f / (kRoundedGeluEnd * kRoundedGeluEnd)));
+    u[i] = hn::Sub(scaled, hn::Set(d, 1.0f));
+    sum[i] = hn::Set(d, kRoundedGeluTerms[0]);
+  });
+  for (size_t term = 1; term < std::size(kRoundedGeluTerms); ++term) {
+    Abreast<kCount>([&](size_t i)
+                        HWY_ATTR { sum[i] = MultiplyAdd<false>(sum[i], u[i], hn::Set(d, kRoundedGeluTerms[term])); });
+  }
+  Abreast<kCount>([&](size_t i) HWY_ATTR { x[i] = hn::Mul(x[i], MultiplyAdd<false>(sum[i], z[i], hn::Set(d, 0.5f))); });
+}
+
+// kRounded: for values that are rounded afterwards, the same bits on every target.
+template <bool kRounded, size_t kCount>
 HWY_INLINE void ActivateAbreast(Activation activation, FloatVec (&x)[kCount]) {
-  if (activation == Activation::kGelu) return Gelu<kFused>(x);
-  Abreast<kCount>([&](size_t i) HWY_ATTR { x[i] = hn::Max(x[i], hn::Zero(FloatTag())); });
+  if (activation == Activation::kRelu) {
+    return Abreast<kCount>([&](size_t i) HWY_ATTR { x[i] = hn::Max(x[i], hn::Zero(FloatTag())); });
+  }
+  kRounded ? RoundedGelu(x) : Gelu(x);
 }
 
 }  // namespace HWY_NAMESPACE

@@ -4,6 +4,7 @@
 // Inside of dense_product.cc: a task of it, and its narrow forms, whose rows are converted once for all panels.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -106,6 +107,9 @@ void RunInt8Panels(const DensePanels& task);
 
 // Both, with the tile registers of AMX (quant/amx_block.h). int8: for panels and rows as AVX512-VNNI takes them.
 void RunAmxPanels(Quantization precision, const DensePanels& task);
-inline constexpr size_t kAmxRowBlock = 512;  // rows of a task at most
+// Rows of a task at most: all of them stay in the second-level cache beside the panels that pass.
+inline size_t AmxRowBlock(size_t row_bytes) {
+  return std::clamp((size_t{900} << 10) / std::max<size_t>(row_bytes, 1) / 32 * 32, size_t{128}, size_t{512});
+}
 
 }  // namespace grove

@@ -20,8 +20,8 @@ namespace {
 constexpr size_t kMaxRowBlock = 144, kMaxWidenedRowBlock = 288;  // of which shorter parts are read at once
 
 // Blocks of like size, whole tiles but for the last: every block reads all weights.
-size_t RowBlock(size_t rows, bool amx, bool widened) {
-  const size_t most = amx ? kAmxRowBlock : widened ? kMaxWidenedRowBlock : kMaxRowBlock;
+size_t RowBlock(size_t rows, size_t row_bytes, bool amx, bool widened) {
+  const size_t most = amx ? AmxRowBlock(row_bytes) : widened ? kMaxWidenedRowBlock : kMaxRowBlock;
   const size_t tile = amx ? kAmxRows : kMaxTileRows;
   const size_t blocks = (rows + most - 1) / most;
   return RoundUpTo(tile, (rows + blocks - 1) / blocks);
@@ -249,7 +249,8 @@ void DenseProduct::Run(const Rows& converted, size_t rows, const Output& output,
   if (panels == 0 || rows == 0) return;
   const bool amx = UsesAmx(shape.precision, packed.int8, rows);
   const bool widened = shape.precision == Precision::kBf16 && !MultipliesBf16Pairs();
-  const size_t row_block = RowBlock(rows, amx, widened), blocks = (rows + row_block - 1) / row_block;
+  const size_t row_block = RowBlock(rows, converted.stride * converted.element, amx, widened),
+               blocks = (rows + row_block - 1) / row_block;
   const bool int8 = shape.precision == Precision::kInt8;
   // Enough tasks for all threads to end at about the same time, few enough for a block of rows to serve many panels.
   const size_t wanted = pool.threads() == 1 ? 1 : 4 * pool.threads();

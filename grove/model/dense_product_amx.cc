@@ -6,8 +6,10 @@
 // product: it is done at once, while the sums are in the first-level cache.
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 
 #include "grove/base/check.h"
+#include "grove/kernels/rounded_gelu.h"
 #include "grove/model/dense_panels.h"
 #include "grove/model/row_ops.h"
 #include "grove/quant/amx_block.h"
@@ -30,7 +32,7 @@ constexpr size_t kGroupBytes = 4;               // of a row: two bf16 or four in
 constexpr size_t kStepGroups = 16;              // what a tile takes of a row
 constexpr size_t kCutGroups = 8 * kStepGroups;  // 16 KiB of a panel
 constexpr size_t kRowsAtOnce = 128;
-constexpr size_t kSegmentBytes = 800 << 10;
+constexpr size_t kSegmentBytes = 1200 << 10;
 
 static_assert(kAmxColumns == kPanelColumns);
 
@@ -40,91 +42,140 @@ constexpr size_t Groups(Quantization precision, size_t in) {
   return (in + group - 1) / group;
 }
 
-// One product's sums [rows, 32] to values, in place.
-void FinishBf16(const DensePanels& task, size_t rows, size_t column, float* values) {
-  for (size_t half = 0; half < kPanelColumns; half += kLanes) {
-    const __m512 bias = _mm512_loadu_ps(task.bias + column + half);
-    for (size_t r = 0; r < rows; ++r) {
-      float* at = values + r * kPanelColumns + half;
-      _mm512_store_ps(at, _mm512_add_ps(_mm512_load_ps(at), bias));
-    }
-  }
+// The lanes of columns [half, columns) of a panel.
+__mmask16 Lanes(size_t columns, size_t half) {
+  const size_t count = columns > half ? std::min(columns - half, kLanes) : 0;
+  return static_cast<__mmask16>((1u << count) - 1);
 }
 
-void FinishInt8(const DensePanels& task, size_t row, size_t rows, size_t column, float* values) {
-  for (size_t half = 0; half < kPanelColumns; half += kLanes) {
-    const __m512 bias = _mm512_loadu_ps(task.bias + column + half);
-    const __m512 scales = _mm512_loadu_ps(task.column_scales + column + half);
-    const __m512i excess = _mm512_loadu_si512(task.excess + column + half);
-    for (size_t r = 0; r < rows; ++r) {
-      float* at = values + r * kPanelColumns + half;
-      const __m512 sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(at), excess));
-      const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(task.row_scales[row + r]), scales);
-      _mm512_store_ps(at, _mm512_add_ps(_mm512_mul_ps(sum, scale), bias));
-    }
+// grove/kernels/rounded_gelu.h
+__m512 RoundedGelu(__m512 x) {
+  const __m512 bounded = _mm512_max_ps(x, _mm512_set1_ps(-kRoundedGeluEnd));
+  const __m512 z = _mm512_min_ps(bounded, _mm512_set1_ps(kRoundedGeluEnd));
+  const __m512 scale = _mm512_set1_ps(2.0f / (kRoundedGeluEnd * kRoundedGeluEnd));
+  const __m512 u = _mm512_fmsub_ps(_mm512_mul_ps(z, z), scale, _mm512_set1_ps(1.0f));
+  __m512 sum = _mm512_set1_ps(kRoundedGeluTerms[0]);
+#pragma GCC unroll 16
+  for (size_t i = 1; i < std::size(kRoundedGeluTerms); ++i) {
+    sum = _mm512_fmadd_ps(sum, u, _mm512_set1_ps(kRoundedGeluTerms[i]));
   }
+  return _mm512_mul_ps(bounded, _mm512_fmadd_ps(sum, z, _mm512_set1_ps(0.5f)));
 }
 
-void Activate(Quantization precision, DenseActivation activation, size_t count, float* values) {
-  if (activation == DenseActivation::kNone) return;
-  const Activation kind = activation == DenseActivation::kGelu ? Activation::kGelu : Activation::kRelu;
-  precision == Quantization::kInt8 ? ExactActivate(kind, 1.0f, values, count, values)
-                                   : ActivateInPlace(kind, count, values);
-}
-
-void CopyRows(const float* from, size_t from_stride, size_t rows, size_t columns, float* to, size_t to_stride) {
-  for (size_t r = 0; r < rows; ++r, from += from_stride, to += to_stride) {
-    if (columns < kPanelColumns) {
-      std::copy_n(from, columns, to);
-      continue;
-    }
-    _mm512_storeu_ps(to, _mm512_loadu_ps(from));
-    _mm512_storeu_ps(to + kLanes, _mm512_loadu_ps(from + kLanes));
-  }
-}
-
-void NarrowRows(const float* from, size_t rows, size_t columns, Bf16* to, size_t to_stride) {
-  for (size_t r = 0; r < rows; ++r, from += kPanelColumns, to += to_stride) {
-    for (size_t half = 0; half < columns; half += kLanes) {
-      const auto mask = static_cast<__mmask16>((1u << std::min(columns - half, kLanes)) - 1);
-      const auto rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from + half));
-      _mm256_mask_storeu_epi16(to + half, mask, rounded);
-    }
-  }
+template <DenseActivation kActivation>
+__m512 ActivateBf16(__m512 x) {
+  if constexpr (kActivation == DenseActivation::kGelu) return RoundedGelu(x);
+  return kActivation == DenseActivation::kRelu ? _mm512_max_ps(x, _mm512_setzero_ps()) : x;
 }
 
 // A part of the product: groups [begin, end) of the sums, rows [row, row + rows) of the task, one panel.
 struct Part {
   size_t begin, end;
   size_t row, rows;
-  size_t column;
+  size_t column, columns;
   const std::byte* panel;
   const std::byte* ahead;  // the panel that comes next, its share for these rows
   size_t ahead_bytes;
 };
 
+// values: sums [rows, 32].
+template <DenseActivation kActivation>
+void FinishBf16(const DensePanels& task, const Part& part, const float* values) {
+  for (size_t half = 0; half < part.columns; half += kLanes) {
+    const __m512 bias = _mm512_loadu_ps(task.bias + part.column + half);
+    const __mmask16 lanes = Lanes(part.columns, half);
+    for (size_t r = 0; r < part.rows; ++r) {
+      const __m512 sum = _mm512_add_ps(_mm512_load_ps(values + r * kPanelColumns + half), bias);
+      const __m512 value = ActivateBf16<kActivation>(sum);
+      const size_t to = (part.row + r) * task.y_stride + part.column + half;
+      if (task.narrow != nullptr) {
+        _mm256_mask_storeu_epi16(task.narrow + to, lanes, (__m256i)_mm512_cvtneps_pbh(value));
+      } else {
+        _mm512_mask_storeu_ps(task.y + to, lanes, value);
+      }
+    }
+  }
+}
+
+void FinishBf16(const DensePanels& task, const Part& part, const float* values) {
+  switch (task.activation) {
+    case DenseActivation::kGelu:
+      return FinishBf16<DenseActivation::kGelu>(task, part, values);
+    case DenseActivation::kNone:
+      return FinishBf16<DenseActivation::kNone>(task, part, values);
+    case DenseActivation::kRelu:
+      return FinishBf16<DenseActivation::kRelu>(task, part, values);
+  }
+}
+
+void CopyRows(const float* from, size_t from_stride, size_t rows, size_t columns, float* to, size_t to_stride) {
+  for (size_t half = 0; half < columns; half += kLanes) {
+    const __mmask16 lanes = Lanes(columns, half);
+    for (size_t r = 0; r < rows; ++r) {
+      const __m512 values = _mm512_maskz_loadu_ps(lanes, from + r * from_stride + half);
+      _mm512_mask_storeu_ps(to + r * to_stride + half, lanes, values);
+    }
+  }
+}
+
+void CopyToResult(const DensePanels& task, const Part& part, const float* values) {
+  float* y = task.y + part.row * task.y_stride + part.column;
+  CopyRows(values, kPanelColumns, part.rows, part.columns, y, task.y_stride);
+}
+
+void FinishInt8(const DensePanels& task, const Part& part, float* values) {
+  for (size_t half = 0; half < kPanelColumns; half += kLanes) {
+    const __m512 bias = _mm512_loadu_ps(task.bias + part.column + half);
+    const __m512 scales = _mm512_loadu_ps(task.column_scales + part.column + half);
+    const __m512i excess = _mm512_loadu_si512(task.excess + part.column + half);
+    for (size_t r = 0; r < part.rows; ++r) {
+      float* at = values + r * kPanelColumns + half;
+      const __m512 sum = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(at), excess));
+      const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(task.row_scales[part.row + r]), scales);
+      _mm512_store_ps(at, _mm512_add_ps(_mm512_mul_ps(sum, scale), bias));
+    }
+  }
+  if (task.activation != DenseActivation::kNone) {
+    const Activation kind = task.activation == DenseActivation::kGelu ? Activation::kGelu : Activation::kRelu;
+    ExactActivate(kind, 1.0f, values, part.rows * kPanelColumns, values);
+  }
+  CopyToResult(task, part, values);
+}
+
+// A block of the product but for what it multiplies: what is asked for meanwhile.
+AmxBlock AheadOf(const DensePanels& task, size_t row, size_t rows, size_t column) {
+  const size_t at = row * task.y_stride + column, element = task.narrow != nullptr ? sizeof(Bf16) : sizeof(float);
+  AmxBlock block;
+  block.result = task.narrow != nullptr ? static_cast<void*>(task.narrow + at) : task.y + at;
+  block.result_stride = task.y_stride * element;
+  block.result_bytes = kPanelColumns * element;
+  block.result_rows = rows;
+  return block;
+}
+
 // Cut so that the piece of the panel in work and a tile's rows stay in the first-level cache. sums [rows, 32], added to
 // unless the part begins the sum.
 void AddPart(AmxTiles& tiles, Quantization precision, const DensePanels& task, const Part& part, float* sums) {
-  const size_t element = ElementBytes(precision), groups = part.end - part.begin;
+  const size_t row_bytes = task.x_stride * ElementBytes(precision), groups = part.end - part.begin;
   const size_t cuts = (groups + kCutGroups - 1) / kCutGroups, blocks = (part.rows + kAmxRows - 1) / kAmxRows;
   const size_t depth = RoundUpTo(kStepGroups, (groups + cuts - 1) / cuts);
   const size_t share = RoundUpTo(kCacheLineBytes, part.ahead_bytes / (cuts * blocks) + 1);
-  const std::byte *x = static_cast<const std::byte*>(task.x) + part.row * task.x_stride * element, *ahead = part.ahead;
+  const std::byte *x = static_cast<const std::byte*>(task.x) + part.row * row_bytes, *ahead = part.ahead;
   for (size_t begin = part.begin; begin < part.end; begin += depth) {
     for (size_t r = 0; r < part.rows; r += kAmxRows) {
-      const size_t asked = std::min<size_t>(share, part.ahead + part.ahead_bytes - ahead);
-      const AmxBlock block{.a = x + r * task.x_stride * element + begin * kGroupBytes,
-                           .a_stride = task.x_stride * element,
-                           .b = part.panel + begin * kPanelColumns * kGroupBytes,
-                           .b_stride = kPanelColumns * kGroupBytes,
-                           .c = sums + r * kPanelColumns,
-                           .c_stride = kPanelColumns * sizeof(float),
-                           .groups = std::min(depth, part.end - begin),
-                           .ahead = ahead,
-                           .ahead_bytes = asked};
-      tiles.Multiply(precision, block, std::min(kAmxRows, part.rows - r), kPanelColumns, begin > 0);
-      ahead += asked;
+      const size_t rows = std::min(kAmxRows, part.rows - r);
+      AmxBlock block = AheadOf(task, part.row + r, begin + depth < part.end ? 0 : rows, part.column);
+      block.a = x + r * row_bytes + begin * kGroupBytes;
+      block.a_stride = row_bytes;
+      block.b = part.panel + begin * kPanelColumns * kGroupBytes;
+      block.b_stride = kPanelColumns * kGroupBytes;
+      block.c = sums + r * kPanelColumns;
+      block.c_stride = kPanelColumns * sizeof(float);
+      block.groups = std::min(depth, part.end - begin);
+      block.ahead = ahead;
+      block.ahead_bytes = std::min<size_t>(share, part.ahead + part.ahead_bytes - ahead);
+      tiles.Multiply(precision, block, rows, kPanelColumns, begin > 0);
+      ahead += block.ahead_bytes;
     }
   }
 }
@@ -132,30 +183,30 @@ void AddPart(AmxTiles& tiles, Quantization precision, const DensePanels& task, c
 // Sums that are not complete lie in y.
 void RunPart(AmxTiles& tiles, Quantization precision, const DensePanels& task, const Part& part) {
   alignas(64) float values[kRowsAtOnce * kPanelColumns];
-  const size_t columns = std::min(kPanelColumns, task.columns - part.column);
-  const size_t at = part.row * task.y_stride + part.column;
-  float* y = task.narrow != nullptr ? nullptr : task.y + at;
-  if (part.begin > 0) CopyRows(y, task.y_stride, part.rows, columns, values, kPanelColumns);
-  AddPart(tiles, precision, task, part, values);
-  if (part.end == Groups(precision, task.in)) {
-    precision == Quantization::kInt8 ? FinishInt8(task, part.row, part.rows, part.column, values)
-                                     : FinishBf16(task, part.rows, part.column, values);
-    Activate(precision, task.activation, part.rows * kPanelColumns, values);
+  if (part.begin > 0) {
+    const float* y = task.y + part.row * task.y_stride + part.column;
+    CopyRows(y, task.y_stride, part.rows, part.columns, values, kPanelColumns);
   }
-  if (task.narrow != nullptr) return NarrowRows(values, part.rows, columns, task.narrow + at, task.y_stride);
-  CopyRows(values, kPanelColumns, part.rows, columns, y, task.y_stride);
+  if (part.end == 0) {  // an empty sum
+    std::fill_n(values, part.rows * kPanelColumns, 0.0f);
+  } else {
+    AddPart(tiles, precision, task, part, values);
+  }
+  if (part.end < Groups(precision, task.in)) return CopyToResult(task, part, values);
+  precision == Quantization::kInt8 ? FinishInt8(task, part, values) : FinishBf16(task, part, values);
 }
 
 }  // namespace
 
 void RunAmxPanels(Quantization precision, const DensePanels& task) {
   const size_t groups = Groups(precision, task.in), panel_bytes = groups * kPanelColumns * kGroupBytes;
-  // Long rows are taken in segments, so that those of all rows stay in the second-level cache for all panels.
+  // Very long rows are taken in segments, so that those of all rows stay in the second-level cache for all panels.
   const size_t most = (task.rows * groups * kGroupBytes + kSegmentBytes - 1) / kSegmentBytes;
-  const size_t segments = task.narrow != nullptr ? 1 : most;  // sums cannot wait in narrow rows
+  const size_t segments = task.narrow != nullptr ? 1 : std::max<size_t>(most, 1);  // sums cannot wait in narrow rows
   const size_t depth = RoundUpTo(kStepGroups, (groups + segments - 1) / segments);
   AmxTiles tiles;
-  for (size_t begin = 0; begin < groups; begin += depth) {
+  size_t begin = 0;
+  do {  // once for an empty sum, too
     const size_t end = std::min(begin + depth, groups);
     const auto* panel = static_cast<const std::byte*>(task.weights);
     for (size_t column = 0; column < task.columns; column += kPanelColumns, panel += panel_bytes) {
@@ -165,10 +216,12 @@ void RunAmxPanels(Quantization precision, const DensePanels& task) {
         const size_t rows = std::min(kRowsAtOnce, task.rows - row);
         const size_t first = ahead_bytes * row / task.rows, last = ahead_bytes * (row + rows) / task.rows;
         const std::byte* next = panel + panel_bytes + begin * kPanelColumns * kGroupBytes;
-        RunPart(tiles, precision, task, {begin, end, row, rows, column, panel, next + first, last - first});
+        const size_t columns = std::min(kPanelColumns, task.columns - column);
+        RunPart(tiles, precision, task, {begin, end, row, rows, column, columns, panel, next + first, last - first});
       }
     }
-  }
+    begin += depth;
+  } while (begin < groups);
 }
 
 }  // namespace grove

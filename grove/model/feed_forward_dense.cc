@@ -13,7 +13,7 @@ namespace grove {
 namespace {
 
 // The neurons of so many tokens stay in the cache between the two products.
-constexpr size_t kTokens = 384, kNarrowTokens = 512;
+constexpr size_t kTokens = 384, kNarrowTokens = 1024;
 
 // act(x W_in) W_out, or (x W_value * gelu(x W_gate)) W_out: in a GLU the first half of dense_in is the value.
 class DenseFeedForward : public FeedForward {

@@ -67,7 +67,7 @@ HWY_NOINLINE void ActivateTile(Activation activation, size_t rows, float* y, siz
     FloatVec values[2 * kTileVectors];
     Abreast<2 * kTileVectors>(
         [&](size_t i) HWY_ATTR { values[i] = hn::LoadU(d, pair[i / kTileVectors] + i % kTileVectors * hn::Lanes(d)); });
-    ActivateAbreast<true>(activation, values);
+    ActivateAbreast<false>(activation, values);
     const size_t count = r + 1 < rows ? 2 * kTileVectors : kTileVectors;
     Abreast<2 * kTileVectors>([&](size_t i) HWY_ATTR {
       if (i < count) hn::StoreU(values[i], d, pair[i / kTileVectors] + i % kTileVectors * hn::Lanes(d));

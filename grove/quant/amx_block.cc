@@ -67,6 +67,35 @@ inline void StoreSums(std::byte* c, size_t stride) {
   if constexpr (kTwoRows && kTwoColumns) _tile_stored(3, second + kTileBytes, stride);
 }
 
+// What a block asks for, in as many parts as it has steps.
+class Ahead {
+ public:
+  Ahead(const AmxBlock& block, size_t steps)
+      : line_(static_cast<const std::byte*>(block.ahead)),
+        end_(line_ + block.ahead_bytes),
+        share_((block.ahead_bytes / steps + kTileBytes) / kTileBytes * kTileBytes),
+        row_(static_cast<const std::byte*>(block.result)),
+        stride_(block.result_stride),
+        bytes_(block.result_bytes),
+        rows_(block.result_rows),
+        share_of_rows_((block.result_rows + steps - 1) / steps) {}
+
+  void Ask() {
+    for (const std::byte* end = std::min(line_ + share_, end_); line_ < end; line_ += kTileBytes) {
+      __builtin_prefetch(line_, 0, 2);
+    }
+    for (size_t n = std::min(share_of_rows_, rows_); n > 0; --n, --rows_, row_ += stride_) {
+      for (size_t i = 0; i < bytes_; i += kTileBytes) __builtin_prefetch(row_ + i, 1);
+    }
+  }
+
+ private:
+  const std::byte *line_, *end_;
+  size_t share_;
+  const std::byte* row_;
+  size_t stride_, bytes_, rows_, share_of_rows_;
+};
+
 // `steps` times the groups that the tiles are set up for.
 template <Quantization kPrecision, bool kTwoRows, bool kTwoColumns>
 void Steps(const AmxBlock& block, size_t first_group, size_t steps, bool add) {
@@ -82,13 +111,9 @@ void Steps(const AmxBlock& block, size_t first_group, size_t steps, bool add) {
   }
   const std::byte* a = static_cast<const std::byte*>(block.a) + 4 * first_group;
   const std::byte* b = static_cast<const std::byte*>(block.b) + first_group * block.b_stride;
-  const auto* ahead = static_cast<const std::byte*>(block.ahead);
-  const std::byte* ahead_end = ahead + block.ahead_bytes;
-  const size_t share = (block.ahead_bytes / steps + kTileBytes) / kTileBytes * kTileBytes;
+  Ahead ahead(block, steps);
   for (size_t step = 0; step < steps; ++step, a += 4 * kGroups, b += kGroups * block.b_stride) {
-    for (const std::byte* end = std::min(ahead + share, ahead_end); ahead < end; ahead += kTileBytes) {
-      __builtin_prefetch(ahead, 0, 2);
-    }
+    ahead.Ask();
     _tile_loadd(4, a, block.a_stride);
     _tile_loadd(6, b, block.b_stride);
     if constexpr (kTwoColumns) _tile_loadd(7, b + kTileBytes, block.b_stride);

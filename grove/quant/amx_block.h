@@ -21,17 +21,19 @@ inline constexpr size_t kAmxColumns = 32;  // likewise
 
 // All strides in bytes.
 struct AmxBlock {
-  const void* a;  // [rows, groups * 4 bytes]
-  size_t a_stride;
-  const void* b;  // [groups, columns * 4 bytes]
-  size_t b_stride;
-  void* c;  // [rows, columns] floats or 32-bit integers
-  size_t c_stride;
-  size_t groups;
-  // What comes next, asked for meanwhile into the second-level cache, a few lines with every tile: all at once would
-  // hold up the product's own loads.
-  const void* ahead = nullptr;
+  const void* a = nullptr;  // [rows, groups * 4 bytes]
+  size_t a_stride = 0;
+  const void* b = nullptr;  // [groups, columns * 4 bytes]
+  size_t b_stride = 0;
+  void* c = nullptr;  // [rows, columns] floats or 32-bit integers
+  size_t c_stride = 0;
+  size_t groups = 0;
+  // What comes next, asked for meanwhile, a few lines with every tile: all at once would hold up the product's own
+  // loads.
+  const void* ahead = nullptr;  // to be read, from the second-level cache
   size_t ahead_bytes = 0;
+  void* result = nullptr;  // rows to be written when c is complete
+  size_t result_stride = 0, result_bytes = 0, result_rows = 0;
 };
 
 // The tile registers of this thread, for as long as it lives: they are set up for one shape at a time, and given back

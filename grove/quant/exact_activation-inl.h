@@ -27,20 +27,27 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 HWY_INLINE int32_t RoundToInt(float x) { return std::bit_cast<int32_t>(x + kToInteger) - kToIntegerBits; }
 
-inline void ActivateArray(Activation activation, float sign, const float* x, size_t count, float* out) {
+template <size_t kVectors>
+HWY_INLINE void ActivateVectors(Activation activation, float sign, const float* x, float* out) {
   const FloatTag d;
-  const size_t lanes = hn::Lanes(d), whole = count / lanes * lanes;
-  const auto activate = [&](const float* from, float* to) HWY_ATTR {
-    FloatVec values[1] = {hn::Mul(hn::Set(d, sign), hn::LoadU(d, from))};
-    ActivateAbreast<false>(activation, values);
-    hn::StoreU(values[0], d, to);
-  };
-  for (size_t i = 0; i < whole; i += lanes) activate(x + i, out + i);
-  if (whole == count) return;
+  const size_t lanes = hn::Lanes(d);
+  FloatVec values[kVectors];
+  Abreast<kVectors>([&](size_t i) HWY_ATTR { values[i] = hn::Mul(hn::Set(d, sign), hn::LoadU(d, x + i * lanes)); });
+  ActivateAbreast<true>(activation, values);
+  Abreast<kVectors>([&](size_t i) HWY_ATTR { hn::StoreU(values[i], d, out + i * lanes); });
+}
+
+inline void ActivateArray(Activation activation, float sign, const float* x, size_t count, float* out) {
+  constexpr size_t kAtOnce = 4;
+  const size_t lanes = hn::Lanes(FloatTag());
+  size_t i = 0;
+  for (; i + kAtOnce * lanes <= count; i += kAtOnce * lanes) ActivateVectors<kAtOnce>(activation, sign, x + i, out + i);
+  for (; i + lanes <= count; i += lanes) ActivateVectors<1>(activation, sign, x + i, out + i);
+  if (i == count) return;
   HWY_ALIGN float rest[kCacheLineBytes / sizeof(float)] = {};
-  std::copy_n(x + whole, count - whole, rest);
-  activate(rest, rest);
-  std::copy_n(rest, count - whole, out + whole);
+  std::copy_n(x + i, count - i, rest);
+  ActivateVectors<1>(activation, sign, rest, rest);
+  std::copy_n(rest, count - i, out + i);
 }
 
 // One row of ScaleTile(), all of whose columns are there; `excess` is what its sums have too much.
@@ -57,7 +64,7 @@ HWY_INLINE void ScaleTileRow(const SumsTile& tile, const int32_t* sums, const in
       const FloatVec scale = hn::Mul(hn::Set(d, row), hn::LoadU(d, scales.columns + n));
       values[i] = hn::Add(hn::Mul(sum, scale), hn::LoadU(d, scales.bias + n));
     });
-    if (tile.activation) ActivateAbreast<false>(*tile.activation, values);
+    if (tile.activation) ActivateAbreast<true>(*tile.activation, values);
     Abreast<kAtOnce>([&](size_t i) HWY_ATTR { hn::StoreU(values[i], d, y + first + i * kLanes); });
   }
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// Activations, roundings and scalings of the low precisions: the same bits on every instruction set. GELU within 4e-7
-// of the exact form.
+// Activations, roundings and scalings of the low precisions: the same bits on every instruction set. GELU is that
+// of kernels/rounded_gelu.h: what it gives is rounded to bf16 or bytes next.
 #pragma once
 
 #include <cstddef>
