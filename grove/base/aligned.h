@@ -2,8 +2,8 @@
 // Copyright 2026 The Grove Authors.
 //
 // Owned arrays whose first element starts a cache line (64 bytes), so that vector loads of a row never straddle lines.
-// Those of 1 MiB and more ask for huge pages: tree layers read scattered rows of weights, and with small pages almost each
-// of them would miss the translation buffer; dense products with tile registers are a fifth faster.
+// Those of 1 MiB and more ask for huge pages: tree layers read scattered rows of weights, and with small pages almost
+// each of them would miss the translation buffer; dense products with tile registers are a fifth faster.
 #pragma once
 
 #include <sys/mman.h>
