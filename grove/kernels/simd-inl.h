@@ -111,6 +111,20 @@ HWY_INLINE void ActivateNegatedRow(Activation activation, const float* x, float*
   }
 }
 
+HWY_INLINE float LargestMagnitude(const float* x, size_t count) {
+  const FloatTag d;
+  const size_t lanes = hn::Lanes(d);
+  FloatVec first = hn::Zero(d), second = first;
+  size_t i = 0;
+  for (; i + 2 * lanes <= count; i += 2 * lanes) {
+    first = hn::Max(first, hn::Abs(hn::LoadU(d, x + i)));
+    second = hn::Max(second, hn::Abs(hn::LoadU(d, x + i + lanes)));
+  }
+  float largest = hn::GetLane(hn::MaxOfLanes(d, hn::Max(first, second)));
+  for (; i < count; ++i) largest = std::max(largest, std::abs(x[i]));
+  return largest;
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace grove
 HWY_AFTER_NAMESPACE();

@@ -37,56 +37,64 @@ void MultiplyIntoSimd(const float* HWY_RESTRICT x, size_t count, float* HWY_REST
   for (; i < count; ++i) y[i] *= x[i];
 }
 
-// Sum of term(a vector of x) over a row, and of its tail alike: always 16 sums in one order of additions, whatever the
-// width of a vector, so that every instruction set gives the same bits.
-template <class Term, class TailTerm>
-HWY_INLINE float SumOfRow(const float* x, size_t width, const Term& term, const TailTerm& tail_term) {
+// Sums of term(row, a vector of it) over kRows rows of x, `width` apart, and of their tails alike: always 16 sums of a
+// row in one order of additions, whatever the width of a vector, so that every instruction set gives the same bits. The
+// sums of one row wait for each other: several rows are added abreast.
+template <size_t kRows, class Term, class TailTerm>
+HWY_INLINE void SumRows(const float* x, size_t width, const Term& term, const TailTerm& tail_term,
+                        float (&totals)[kRows]) {
   const FloatTag d;
   constexpr size_t kSums = 16, kLanes = hn::MaxLanes(FloatTag()), kVectors = kSums / kLanes;
-  FloatVec sums[kVectors];
-  for (size_t v = 0; v < kVectors; ++v) sums[v] = hn::Zero(d);
+  FloatVec sums[kRows][kVectors];
+  for (auto& of_row : sums) {
+    for (FloatVec& sum : of_row) sum = hn::Zero(d);
+  }
   size_t i = 0;
   for (; i + kSums <= width; i += kSums) {
-    for (size_t v = 0; v < kVectors; ++v) sums[v] = hn::Add(sums[v], term(hn::LoadU(d, x + i + v * kLanes)));
+    for (size_t r = 0; r < kRows; ++r) {
+      for (size_t v = 0; v < kVectors; ++v) {
+        sums[r][v] = hn::Add(sums[r][v], term(r, hn::LoadU(d, x + r * width + i + v * kLanes)));
+      }
+    }
   }
-  HWY_ALIGN float lanes[kSums];
-  for (size_t v = 0; v < kVectors; ++v) hn::Store(sums[v], d, lanes + v * kLanes);
-  for (size_t lane = 0; i < width; ++i, ++lane) lanes[lane] += tail_term(x[i]);
+  HWY_ALIGN float lanes[kRows][kSums];
+  for (size_t r = 0; r < kRows; ++r) {
+    for (size_t v = 0; v < kVectors; ++v) hn::Store(sums[r][v], d, lanes[r] + v * kLanes);
+    for (size_t tail = i, lane = 0; tail < width; ++tail, ++lane) lanes[r][lane] += tail_term(r, x[r * width + tail]);
+  }
   for (size_t half = kSums / 2; half > 0; half /= 2) {
-    for (size_t lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+    for (size_t r = 0; r < kRows; ++r) {
+      for (size_t lane = 0; lane < half; ++lane) lanes[r][lane] += lanes[r][lane + half];
+    }
   }
-  return lanes[0];
+  for (size_t r = 0; r < kRows; ++r) totals[r] = lanes[r][0];
 }
 
-HWY_INLINE float Mean(const float* x, size_t width) {
-  const float sum = SumOfRow(
-      x, width, [](FloatVec v) HWY_ATTR { return v; }, [](float v) { return v; });
-  return sum / static_cast<float>(width);
-}
-
-// Of the differences from `mean`.
-HWY_INLINE float SumOfSquares(const float* x, size_t width, float mean) {
+// Of the differences from the row's mean.
+template <size_t kRows>
+HWY_INLINE void SumSquares(const float* x, size_t width, const float (&means)[kRows], float (&totals)[kRows]) {
   const FloatTag d;
-  return SumOfRow(
+  SumRows<kRows>(
       x, width,
-      [&](FloatVec v) HWY_ATTR {
-        const FloatVec off = hn::Sub(v, hn::Set(d, mean));
+      [&](size_t r, FloatVec v) HWY_ATTR {
+        const FloatVec off = hn::Sub(v, hn::Set(d, means[r]));
         return hn::Mul(off, off);
       },
-      [&](float v) { return (v - mean) * (v - mean); });
+      [&](size_t r, float v) { return (v - means[r]) * (v - means[r]); }, totals);
 }
 
 // Two passes: the difference of a sum of squares and a squared sum would lose what a large mean leaves of it.
-HWY_INLINE float Variance(const float* x, size_t width, float mean) {
-  return SumOfSquares(x, width, mean) / static_cast<float>(width);
-}
-
-void NormalizeRowsSimd(const float* x, size_t rows, size_t width, const float* weight, const float* bias, float eps,
-                       float* y) {
+template <size_t kRows>
+HWY_INLINE void NormalizeAbreast(const float* x, size_t width, const float* weight, const float* bias, float eps,
+                                 float* y) {
   const FloatTag d;
-  for (size_t r = 0; r < rows; ++r, x += width, y += width) {
-    const float mean = Mean(x, width);
-    const float scale = 1.0f / std::sqrt(Variance(x, width, mean) + eps);
+  float means[kRows], scales[kRows];
+  SumRows<kRows>(
+      x, width, [](size_t, FloatVec v) HWY_ATTR { return v; }, [](size_t, float v) { return v; }, means);
+  for (float& mean : means) mean /= static_cast<float>(width);
+  SumSquares<kRows>(x, width, means, scales);
+  for (size_t r = 0; r < kRows; ++r, x += width, y += width) {
+    const float mean = means[r], scale = 1.0f / std::sqrt(scales[r] / static_cast<float>(width) + eps);
     size_t i = 0;
     for (; i + hn::Lanes(d) <= width; i += hn::Lanes(d)) {
       const FloatVec off = hn::Mul(hn::Sub(hn::LoadU(d, x + i), hn::Set(d, mean)), hn::Set(d, scale));
@@ -96,12 +104,25 @@ void NormalizeRowsSimd(const float* x, size_t rows, size_t width, const float* w
   }
 }
 
+constexpr size_t kRowsAbreast = 4;
+
+void NormalizeRowsSimd(const float* x, size_t rows, size_t width, const float* weight, const float* bias, float eps,
+                       float* y) {
+  size_t r = 0;
+  for (; r + kRowsAbreast <= rows; r += kRowsAbreast) {
+    NormalizeAbreast<kRowsAbreast>(x + r * width, width, weight, bias, eps, y + r * width);
+  }
+  for (; r < rows; ++r) NormalizeAbreast<1>(x + r * width, width, weight, bias, eps, y + r * width);
+}
+
 // y may be sum, which then is not kept.
 void AddNormalizeRowsSimd(const float* HWY_RESTRICT x, size_t rows, size_t width, const float* weight,
                           const float* bias, float eps, float* sum, float* y) {
-  for (size_t r = 0; r < rows; ++r, x += width, sum += width, y += width) {
-    AddIntoSimd(x, width, sum);
-    NormalizeRowsSimd(sum, 1, width, weight, bias, eps, y);
+  for (size_t r = 0; r < rows;) {
+    const size_t count = std::min(kRowsAbreast, rows - r), at = r * width;
+    AddIntoSimd(x + at, count * width, sum + at);
+    NormalizeRowsSimd(sum + at, count, width, weight, bias, eps, y + at);
+    r += count;
   }
 }
 
@@ -114,16 +135,6 @@ void ActivateInPlaceSimd(Activation activation, size_t size, float* x) {
   std::copy_n(x + whole, size - whole, rest);
   ActivateRow(activation, rest, rest, lanes);
   std::copy_n(rest, size - whole, x + whole);
-}
-
-HWY_INLINE float LargestMagnitude(const float* x, size_t size) {
-  const FloatTag d;
-  FloatVec largest = hn::Zero(d);
-  size_t i = 0;
-  for (; i + hn::Lanes(d) <= size; i += hn::Lanes(d)) largest = hn::Max(largest, hn::Abs(hn::LoadU(d, x + i)));
-  float of_all = hn::GetLane(hn::MaxOfLanes(d, largest));
-  for (; i < size; ++i) of_all = std::max(of_all, std::abs(x[i]));
-  return of_all;
 }
 
 void RoundToBytesSimd(const float* HWY_RESTRICT x, size_t size, float& scale, uint8_t* HWY_RESTRICT to) {
@@ -145,7 +156,9 @@ void RoundToBytesSimd(const float* HWY_RESTRICT x, size_t size, float& scale, ui
 void RoundToStepsSimd(const float* HWY_RESTRICT x, size_t size, float* HWY_RESTRICT to) {
   const FloatTag d;
   constexpr float kToInteger = 12582912.0f;  // 1.5 * 2^23: adding it and taking it away rounds
-  const float norm = std::sqrt(SumOfSquares(x, size, 0.0f));
+  float square[1];
+  SumSquares<1>(x, size, {0.0f}, square);
+  const float norm = std::sqrt(square[0]);
   const float most = kExactNorm - 1.0f - 0.5f * std::sqrt(static_cast<float>(size));  // before rounding
   int exponent = 0;
   std::frexp(norm / most, &exponent);

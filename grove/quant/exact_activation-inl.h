@@ -83,17 +83,18 @@ inline void ScaleTileRows(const SumsTile& tile, const SumScales& scales) {
 }
 
 inline float QuantizeLoop(const float* x, size_t count, int8_t* q) {
-  float lanes[16] = {};
-  size_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    for (size_t j = 0; j < 16; ++j) lanes[j] = std::max(lanes[j], std::abs(x[i + j]));
-  }
-  float largest = 0;
-  for (; i < count; ++i) largest = std::max(largest, std::abs(x[i]));
-  for (const float lane : lanes) largest = std::max(largest, lane);
+  const FloatTag d;
+  const hn::RebindToSigned<FloatTag> di;
+  const hn::Rebind<int8_t, FloatTag> bytes;
+  const float largest = LargestMagnitude(x, count);
   // Below, 127 / largest is infinite: such a row is nothing but noise of denormal numbers.
   const float inverse = largest > 1e-36f ? 127.0f / largest : 0.0f;
-  for (i = 0; i < count; ++i) q[i] = static_cast<int8_t>(RoundToInt(x[i] * inverse));
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+    const FloatVec shifted = hn::Add(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, inverse)), hn::Set(d, kToInteger));
+    hn::StoreU(hn::DemoteTo(bytes, hn::Sub(hn::BitCast(di, shifted), hn::Set(di, kToIntegerBits))), bytes, q + i);
+  }
+  for (; i < count; ++i) q[i] = static_cast<int8_t>(RoundToInt(x[i] * inverse));
   return inverse == 0.0f ? 0.0f : largest / 127.0f;
 }
 
