@@ -86,6 +86,12 @@ TEST(DenseProductTest, LongSumsAreCutAndAgreeWithPlainOnes) {
   ASSERT_TRUE(ForceTarget("").ok());
 }
 
+// Rows so long that tile registers take them in segments, whose sums wait in the result.
+TEST(DenseProductTest, VeryLongRowsAgreeWithPlainSums) {
+  ThreadPool pool(1);
+  ExpectPlainSums({7000, 40, DenseActivation::kGelu, Precision::kBf16}, 130, pool);
+}
+
 TEST(DenseProductTest, AgreesWithPlainSumsOnEveryTarget) {
   for (const std::string& target : AvailableTargets()) {
     SCOPED_TRACE(target);
