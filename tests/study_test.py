@@ -464,6 +464,11 @@ class Rows(unittest.TestCase):
         self.assertGreater(within[64], 5)
         self.assertGreater(within[192], 20)
 
+    def test_a_taught_row_has_the_options_of_the_model_that_is_not_taught(self):
+        base = rows.load_base()
+        taught = rows.model_options(base, rows.load_row("distil-mix-leaf-10x48-last-two-logits"))
+        self.assertEqual(taught, rows.model_options(base, rows.load_row("mix-leaf-10x48-last-two")))
+
     def test_every_row_is_in_a_batch_and_batches_name_rows(self):
         named = {spec[0] for path in (rows.CONFIGS / "batches").glob("*.txt") for spec in runner.read_specs(f"@{path}")}
         self.assertEqual(named, set(rows.row_names()))

@@ -13,6 +13,8 @@ import pathlib
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CONFIGS = ROOT / "configs/study"
 OWN_KEYS = ("about", "verb", "teacher")
+# Options of `grove-train distil` that say how a row is taught, not what it is.
+TEACHING_KEYS = ("masked_lm_weight", "logits_weight", "temperature", "hidden_weight", "hidden_loss", "layer_weight")
 
 # Defaults of grove-train that counting needs.
 DEFAULTS = {
@@ -202,7 +204,9 @@ def converted_options(base, row):
 
 def model_options(base, row):
     """Options that describe the row's model, however it is made."""
-    return converted_options(base, row) if verb_of(row) == "convert" else composed(base, row)
+    if verb_of(row) == "convert":
+        return converted_options(base, row)
+    return {key: value for key, value in composed(base, row).items() if key not in TEACHING_KEYS}
 
 
 def cost(options, decisions=None):
