@@ -9,6 +9,7 @@
 
 #include "grove/train/compare_models.h"
 #include "grove/train/distillation.h"
+#include "grove/train/inherited_weights.h"
 #include "grove/train/opened_model.h"
 #include "grove/train/train_loop.h"
 
@@ -45,6 +46,7 @@ Result<Student> StudentOf(const DistilOptions& options, const ModelDirectory& te
                            ModelConfigOf(options, options.dropout, teacher.config.vocabulary, data.pad_id()));
   } else {
     if (options.init != "recipe") return Invalid("--init is for a new model and --student names one; leave it out");
+    if (options.inherit) return Invalid("--inherit is for a new model and --student names one; leave it out");
     GROVE_ASSIGN_OR_RETURN(const OpenedModel opened, OpenTextModel(options.student, torch::kCPU));
     GROVE_RETURN_IF_ERROR(CheckFits(opened.directory, data, options.length));
     student = {opened.directory.config, opened.model};
@@ -61,6 +63,12 @@ Result<Student> StudentOf(const DistilOptions& options, const ModelDirectory& te
   if (theirs.head.kind != HeadKind::kMaskedLm && ours.head.labels != theirs.head.labels) {
     return Invalid(fmt::format("{} has {} labels and {} has {}; they must be the same", options.student,
                                ours.head.labels, teacher.path, theirs.head.labels));
+  }
+  if (options.inherit && (!theirs.crammed() || ours.width != theirs.width)) {
+    return Invalid(
+        fmt::format("--inherit: {} is a {} model of width {} and the student crammedBERT of width {}; they "
+                    "must be the same",
+                    teacher.path, ModelFamilyName(theirs.family), theirs.width, ours.width));
   }
   const bool layers =
       ours.feed_forward.kind != FeedForwardKind::kNone && theirs.feed_forward.kind != FeedForwardKind::kNone;
@@ -81,6 +89,16 @@ OptionList Recorded(DistilOptions& options) {
   return list;
 }
 
+// A model that another owner keeps alive.
+std::shared_ptr<nn::TextModel> NotOwned(nn::TextModel& model) { return {std::shared_ptr<void>(), &model}; }
+
+// --inherit, before the first step.
+Status Inherit(const TeacherAndStudent& models) {
+  const torch::NoGradGuard no_grad;
+  for (const auto& [student, teacher] : SharedParameters(models)) student.copy_(teacher);
+  return Ok{};
+}
+
 Result<PretrainSummary> DistilChecked(const DistilOptions& options, const PretrainContext& context) {
   GROVE_RETURN_IF_ERROR(CheckDistilOptions(options));
   GROVE_ASSIGN_OR_RETURN(Compute compute, ComputeOf(options, context));
@@ -92,18 +110,24 @@ Result<PretrainSummary> DistilChecked(const DistilOptions& options, const Pretra
   const nn::ModuleOptions module_options = ModuleOptionsOf(options);
   const HeadKind head = student.config.head.kind;
   const bool bf16 = compute.bf16;
+  const auto with = [&](std::shared_ptr<nn::TextModel> model) {
+    return TeacherAndStudent{teacher.model, teacher.directory.config, std::move(model), training};
+  };
   DistilOptions copy = options;
   const TrainingTask task{
       .config = student.config,
       .make = [&]() -> std::shared_ptr<Objective> {
         const auto model = student.weights ? CopyModel(*student.weights, training, module_options)
                                            : nn::MakeTextModel(training, module_options);
-        return std::make_shared<Distillation>(
-            TeacherAndStudent{teacher.model, teacher.directory.config, model, training}, WeightsOf(options));
+        return std::make_shared<Distillation>(with(model), WeightsOf(options));
+      },
+      .initialize = [&](nn::TextModel& model) -> Status {
+        return options.inherit ? Inherit(with(NotOwned(model))) : Status(Ok{});
       },
       .options = Recorded(copy),
       .judge = [&](Objective& objective, const std::vector<Batch>& validation) -> Json {
         Json json{{"model", options.teacher}};
+        if (options.inherit) json["inherited"] = CountNumbers(SharedParameters(with(NotOwned(objective.model()))));
         json.update(ComparisonJson(CompareModels(*teacher.model, objective.model(), head, validation, bf16)));
         return {{"teacher", json}};
       }};
@@ -118,6 +142,7 @@ OptionList DistilOptionList(DistilOptions& o) {
   const OptionList own = {
       {"teacher", &o.teacher, "Model directory to learn from: BERT, DistilBERT or crammedBERT"},
       {"student", &o.student, "Model directory to begin with; empty: the model of the options, with initial weights"},
+      {"inherit", &o.inherit, "Begin with the teacher's weights wherever name and shape agree: attention, embeddings"},
       {"masked_lm_weight", &o.masked_lm_weight, "Weight of the masked-LM loss", 0, 1e6},
       {"logits_weight", &o.logits_weight, "Weight of T^2 KL(teacher || student)", 0, 1e6},
       {"hidden_weight", &o.hidden_weight, "Weight of the hidden states' loss", 0, 1e6},

@@ -13,6 +13,7 @@ namespace grove::train {
 
 struct DistilOptions : PretrainOptions {
   std::string teacher, student;  // model directories; student: empty for the one that the options describe
+  bool inherit = false;          // begin with the teacher's weights where they fit (inherited_weights.h)
   double masked_lm_weight = 1, logits_weight = 1, hidden_weight = 1, layer_weight = 0;
   double temperature = 2;
   std::string hidden_loss = "cosine";

@@ -10,6 +10,7 @@
 #include "grove/nn/parameters.h"
 #include "grove/train/compare_models.h"
 #include "grove/train/distillation.h"
+#include "grove/train/inherited_weights.h"
 #include "grove/train/opened_model.h"
 #include "grove/train/packed_text_for_test.h"
 #include "tests/temporary_folder.h"
@@ -126,6 +127,41 @@ TEST_F(DistilTest, StopsAndResumesAsPretrainingDoes) {
             ReadTextFile(Path("stopped") + "/model.safetensors").value());
 }
 
+// One block of the teacher's width has the last block's attention, and with a dense layer of its size the whole block.
+TEST_F(DistilTest, AStudentInheritsWhatFits) {
+  ASSERT_NO_FATAL_FAILURE(TrainTeacher(100));
+  const auto teacher = OpenTextModel(Path("teacher"), torch::kCPU);
+  ASSERT_TRUE(teacher.ok());
+  DistilOptions options = Options("student");
+  options.width = 32;
+  options.steps = 1;
+  options.learning_rate = 0;
+  options.weight_decay = 0;
+  const Json fresh = Closeness(options);
+  EXPECT_FALSE(fresh.contains("inherited"));
+  options.inherit = true;
+  const Json inherited = Closeness(options);
+  EXPECT_LT(inherited["loss"], fresh["loss"].get<double>() - 0.1) << fresh << inherited;
+  const auto student = OpenTextModel(options.output, torch::kCPU);
+  ASSERT_TRUE(student.ok());
+  const auto ours = student.value().model->named_parameters(), theirs = teacher.value().model->named_parameters();
+  const auto* attention = ours.find("encoder.layers.0.attn.dense.weight");
+  ASSERT_NE(attention, nullptr);
+  EXPECT_TRUE(torch::equal(*attention, theirs["encoder.layers.1.attn.dense.weight"]));
+  int64_t trees = 0, all = 0;
+  for (const auto& item : ours) {
+    all += item.value().numel();
+    trees += item.key().find(".ffn.") == std::string::npos ? 0 : item.value().numel();
+  }
+  EXPECT_GT(trees, 0);
+  EXPECT_EQ(inherited["inherited"], all - trees);
+  options.layers = 2;
+  options.feed_forward = "dense";
+  options.intermediate = 64;
+  const Json whole = Closeness(options);
+  EXPECT_NEAR(whole["kl"].get<double>(), 0, 1e-6) << whole;
+}
+
 // A BERT with random weights, as teacher of a crammedBERT: other names, other norms, another width.
 TEST_F(DistilTest, ABertTeaches) {
   ModelConfig bert;
@@ -168,6 +204,9 @@ TEST_F(DistilTest, ErrorsAreOneSentence) {
   expect([](DistilOptions& o) { o.teacher = "/nowhere"; }, "/nowhere");
   expect([](DistilOptions& o) { o.student = "/nowhere"; }, "/nowhere");
   expect([](DistilOptions& o) { o.length = 17; }, "--length is 17");
+  expect([](DistilOptions& o) { o.student = o.teacher, o.inherit = true; }, "--inherit is for a new model");
+  expect([](DistilOptions& o) { o.width = 24, o.inherit = true; },
+         "of width 32 and the student crammedBERT of width 24");
   expect([](DistilOptions& o) { o.masked_lm_weight = o.logits_weight = o.hidden_weight = 0; }, "every weight is 0");
   expect(
       [](DistilOptions& o) {
