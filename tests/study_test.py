@@ -191,6 +191,31 @@ class Shares(unittest.TestCase):
         self.assertIn("`leaf-8x24-2p`", line[2])
         self.assertIn(f"`{row}`", line[4])
 
+    def test_taught_rows_have_goals_and_controls_of_their_own(self):
+        tree, dense = "distil-mix-leaf-9x48-last-two-logits", "distil-dense-64"
+        taught = [
+            self.result(row, 1, loss, row_options=rows.row_options(rows.load_row(row)), **more)
+            for row, loss, more in ((tree, 3.1, {"decisions": [None] * 4 + [20, 20]}), (dense, 3.4, {}))
+        ]
+        ((_, setup),) = analysis.group_by_setup([*self.some(), *taught])
+        page = tables.Page(setup, pathlib.Path("none"))
+        self.assertIn("`leaf-8x24-2p`", tables.goal_line(page, "-", "b", 64, 0.8)[2])
+        line = tables.goal_line(page, "-", "b", 64, 0.8, taught=True)
+        self.assertEqual(line[0], "(b) ≤ 64, taught: ≥ 80 %")
+        self.assertIn(f"90.0 % `{tree}`", line[2])
+        self.assertIn(f"60.0 % `{dense}`", line[3])
+        self.assertIsNone(tables.goal_line(page, "-", "a", 192, 0.95, taught=True), "64 active say nothing of 192")
+
+    def test_a_wider_base_has_a_wider_reference(self):
+        wide = [
+            self.result(row, 1, loss, base="large", steps=3000) for row, loss in (("none", 4.0), ("dense-3072", 3.0), ("dense-384", 3.5))
+        ]
+        ((_, setup),) = analysis.group_by_setup(wide)
+        self.assertAlmostEqual(setup.recovered("dense-384")[1], 0.5)
+        with tempfile.TemporaryDirectory() as folder:  # times are those of base.json's width
+            results.write_json(pathlib.Path(folder) / "cpu.json", {"rows": {"dense-384": {"microseconds_per_token": 12.34}}})
+            self.assertIsNone(tables.Page(setup, pathlib.Path(folder)).rows["dense-384"]["cpu"])
+
     def test_seeds_are_compared_with_ends_of_the_same_seed(self):
         ((_, setup),) = analysis.group_by_setup(self.some())
         shares = setup.recovered("dense-64")

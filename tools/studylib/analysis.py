@@ -10,7 +10,7 @@ import statistics
 
 from studylib import rows
 
-REFERENCE, NOTHING = "dense-1536", "none"
+NOTHING = "none"
 
 
 def mean_and_spread(values):
@@ -45,6 +45,7 @@ class Setup:
     def __init__(self, results):
         self.results = results
         self.base = rows.load_base(results[0]["base"])
+        self.reference = f"dense-{4 * self.base['width']}"
         self.sound = {}
         for result in results:
             if result["status"] == "ok":
@@ -83,18 +84,18 @@ class Setup:
         found = [result for by_seed in self.sound[row].values() for result in by_seed.values()]
         if all(rows.verb_of(result["row_options"]) == "convert" for result in found):
             return True
-        ends = {self.best_rate(end) for end in (NOTHING, REFERENCE) if end in self.sound}
+        ends = {self.best_rate(end) for end in (NOTHING, self.reference) if end in self.sound}
         return ends <= set(self.sound[row])
 
     def references(self, row):
         """({seed: loss} of none, the same of dense) to hold a row against: at their best, or at the row's own rate as long
         as it was not tried at theirs."""
         if self.tuned(row):
-            return self.ends(NOTHING), self.ends(REFERENCE)
+            return self.ends(NOTHING), self.ends(self.reference)
         rate = self.best_rate(row)
         return tuple(
             {seed: result["validation_loss"] for seed, result in self.sound.get(end, {}).get(rate, {}).items()}
-            for end in (NOTHING, REFERENCE)
+            for end in (NOTHING, self.reference)
         )
 
     def recovered(self, row):

@@ -54,7 +54,8 @@ class Page:
 
     def __init__(self, setup, folder):
         self.setup = setup
-        self.cpu = optional(folder / "cpu.json").get("rows", {})
+        timed = setup.base["width"] == rows.load_base()["width"]  # cpu.json is of models of base.json's shape
+        self.cpu = optional(folder / "cpu.json").get("rows", {}) if timed else {}
         self.glue = glue.averages(folder, setup.results)
         self.rows = {name: self.figures(name) for name in setup.row_names()}
 
@@ -62,7 +63,7 @@ class Page:
         best = self.setup.at_best_rate(name)
         recovered = self.setup.recovered(name)
         mean, spread = mean_and_spread(recovered.values())
-        if name in (analysis.NOTHING, analysis.REFERENCE):
+        if name in (analysis.NOTHING, self.setup.reference):
             spread = None  # 0 % and 100 % by definition
         result = next(iter(best.values()))
         return {
@@ -83,7 +84,7 @@ class Page:
         }
 
     def glue_shares(self, name):
-        own, twin = self.glue.get(name), self.glue.get(analysis.REFERENCE)
+        own, twin = self.glue.get(name), self.glue.get(self.setup.reference)
         if not own or not twin:
             return None
         return tuple(own[key] / twin[key] for key in ("without_cola", "with_cola"))
@@ -145,13 +146,14 @@ def active_text(figures):
     return text + (f" ({number(figures['routing'])})" if figures["routing"] else "")
 
 
-def best_of(page, limit, *kinds):
-    """Of rows trained from scratch, in all layers or in some: those taught by the twin have controls of their own."""
+def best_of(page, limit, *kinds, taught=False):
+    """Of rows trained from scratch, in all layers or in some, or of those taught by the twin, which have controls of their own."""
+    families = ("distil",) if taught else (*kinds, "mix")
     found = [
         r
         for r in page.rows.values()
         if r["kind"] in kinds
-        and r["family"] in (*kinds, "mix")
+        and r["family"] in families
         and r["mean"] is not None
         and r["active"] <= limit + 0.5
     ]
@@ -159,25 +161,27 @@ def best_of(page, limit, *kinds):
 
 
 def goals_table(pages):
-    """Per goal and budget: the best conditional layer within the limit, its controls and the best mixture."""
+    """Per goal and budget, untaught and taught: the best conditional layer within the limit, its controls and the best mixture."""
     head = ["goal", "trained on", "best tree", "dense control", "best MoE", "best product keys", "share", "over dense", "over MoE"]
-    found = [goal_line(page, budget, *goal) for goal in GOALS for budget, page in pages]
+    found = [goal_line(page, budget, *goal, taught) for goal in GOALS for taught in (False, True) for budget, page in pages]
     return table(head, [line for line in found if line])
 
 
-def goal_line(page, budget, goal, limit, wanted):
-    """None: nothing was run within the limit."""
-    own = best_of(page, limit, "leaf", "neuron")
-    if own is None:
+def goal_line(page, budget, goal, limit, wanted, taught=False):
+    """None: nothing was run near the limit."""
+    own, moe, keys, dense = (
+        best_of(page, limit, *kinds, taught=taught) for kinds in (("leaf", "neuron"), ("moe",), ("keys",), ("dense",))
+    )
+    if own is None or own["active"] < limit / 2:
         return None
-    moe, keys = best_of(page, limit, "moe"), best_of(page, limit, "keys")
-    dense = page.rows.get(f"dense-{limit}")
+    if not taught:
+        dense = page.rows.get(f"dense-{limit}")
     cells = [
         share(r["mean"], r["spread"]) + ("" if r["tuned"] else f" {SCREENED}") + f" `{r['name']}`" if r and r["mean"] is not None else "–"
         for r in (own, dense, moe, keys)
     ]
     reached = "reached" if own["mean"] > wanted - 1e-9 else "not reached"
-    title = f"({goal}) ≤ {limit}: ≥ {100 * wanted:.0f} %"
+    title = f"({goal}) ≤ {limit}{', taught' if taught else ''}: ≥ {100 * wanted:.0f} %"
     return [title, budget, *cells, reached, difference(own, dense), difference(own, moe)]
 
 
