@@ -138,7 +138,7 @@ def machine(args):
 def versions():
     import importlib.metadata
     found = []
-    for package in ("torch", "transformers", "onnxruntime", "openvino", "ctranslate2"):
+    for package in ("torch", "transformers", "onnxruntime", "openvino", "nncf", "ctranslate2"):
         try:
             found.append(f"{package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:
