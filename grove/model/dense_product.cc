@@ -252,8 +252,9 @@ void DenseProduct::Run(const Rows& converted, size_t rows, const Output& output,
   const size_t row_block = RowBlock(rows, converted.stride * converted.element, amx, widened),
                blocks = (rows + row_block - 1) / row_block;
   const bool int8 = shape.precision == Precision::kInt8;
-  // Enough tasks for all threads to end at about the same time, few enough for a block of rows to serve many panels.
-  const size_t wanted = pool.threads() == 1 ? 1 : 4 * pool.threads();
+  // Enough tasks for all threads to end at about the same time, though a core may be slowed down by others' work, few
+  // enough for a block of rows to serve many panels.
+  const size_t wanted = pool.threads() == 1 ? 1 : 16 * pool.threads();
   const size_t per_group = std::max<size_t>(1, panels * blocks / std::max(wanted, blocks));
   const size_t groups = (panels + per_group - 1) / per_group;
   pool.ParallelFor(blocks * groups, 1, [&](size_t begin, size_t end) {

@@ -18,6 +18,7 @@ struct Encoder::Buffers {
   float* mixed;            // [tokens, width]: what attention gathered
   float* out;              // [tokens, width]: what a part adds to hidden
   float* query_key_value;  // [tokens, 3 width]
+  ThreadPool* pool;
 };
 
 Result<Encoder::Layer> Encoder::LoadLayer(const ParameterSource& source, int64_t index) const {
@@ -107,14 +108,14 @@ void Encoder::RunAttention(const Layer& layer, const PackedTokens& tokens, const
   if (layer.query_key_value.TakesNarrowRows() && HasNarrowAttention(shape.head_width) && room) {
     auto* qkv = reinterpret_cast<Bf16*>(buffers.query_key_value);
     auto* mixed = reinterpret_cast<Bf16*>(buffers.mixed);
-    layer.query_key_value.ForwardToNarrow(buffers.normed, width, rows, qkv, stride, *pool_);
-    NarrowSelfAttention(shape, {qkv, stride, mixed, out_stride}, tokens.is_key, *pool_);
-    layer.attention_out.ForwardFromNarrow(mixed, out_stride, rows, buffers.out, width, *pool_);
+    layer.query_key_value.ForwardToNarrow(buffers.normed, width, rows, qkv, stride, *buffers.pool);
+    NarrowSelfAttention(shape, {qkv, stride, mixed, out_stride}, tokens.is_key, *buffers.pool);
+    layer.attention_out.ForwardFromNarrow(mixed, out_stride, rows, buffers.out, width, *buffers.pool);
     return;
   }
-  layer.query_key_value.Forward(buffers.normed, rows, buffers.query_key_value, *pool_);
-  SelfAttention(shape, buffers.query_key_value, tokens.is_key, buffers.mixed, *pool_);
-  layer.attention_out.Forward(buffers.mixed, rows, buffers.out, *pool_);
+  layer.query_key_value.Forward(buffers.normed, rows, buffers.query_key_value, *buffers.pool);
+  SelfAttention(shape, buffers.query_key_value, tokens.is_key, buffers.mixed, *buffers.pool);
+  layer.attention_out.Forward(buffers.mixed, rows, buffers.out, *buffers.pool);
 }
 
 // A residual and the norm after it are one pass over the rows. Pre-norm: `normed` holds the norm of the hidden vectors
@@ -125,8 +126,8 @@ void Encoder::RunLayer(size_t index, const PackedTokens& tokens, const Buffers& 
   RunAttention(layer, tokens, buffers);
   const bool post_norm = config_.post_norm();
   const auto add = [&](const LayerNorm* norm) {
-    if (norm != nullptr) return norm->AddForward(buffers.out, rows, buffers.hidden, buffers.normed, *pool_);
-    pool_->ParallelFor(rows, 64, [&](size_t begin, size_t end) {
+    if (norm != nullptr) return norm->AddForward(buffers.out, rows, buffers.hidden, buffers.normed, *buffers.pool);
+    buffers.pool->ParallelFor(rows, 64, [&](size_t begin, size_t end) {
       AddInto(buffers.out + begin * width, (end - begin) * width, buffers.hidden + begin * width);
     });
   };
@@ -134,21 +135,23 @@ void Encoder::RunLayer(size_t index, const PackedTokens& tokens, const Buffers& 
   if (!layer.feed_forward) return add(post_norm ? &layer.attention_norm : after);
   add(post_norm ? &layer.attention_norm : &*layer.feed_forward_norm);
   if (options_.observe) options_.observe(static_cast<int64_t>(index), buffers.normed, rows);
-  layer.feed_forward->Forward(buffers.normed, tokens.ids, rows, buffers.out, arena, *pool_);
+  layer.feed_forward->Forward(buffers.normed, tokens.ids, rows, buffers.out, arena, *buffers.pool);
   add(post_norm ? &*layer.feed_forward_norm : after);
 }
 
-void Encoder::RunLayers(const PackedTokens& tokens, Arena& arena, float* hidden, const Observer* observe) const {
+void Encoder::RunLayers(const PackedTokens& tokens, Arena& arena, float* hidden, ThreadPool& pool,
+                        const Observer* observe) const {
   const size_t rows = tokens.tokens, size = rows * static_cast<size_t>(config_.width);
-  embedding_.Forward(tokens, hidden, *pool_);
+  embedding_.Forward(tokens, hidden, pool);
   const bool post_norm = config_.post_norm();
   Buffers buffers{.hidden = hidden,
                   .normed = post_norm ? hidden : arena.Take<float>(size),
                   .mixed = arena.Take<float>(size),
                   .out = arena.Take<float>(size),
-                  .query_key_value = arena.Take<float>(3 * size)};
+                  .query_key_value = arena.Take<float>(3 * size),
+                  .pool = &pool};
   if (observe != nullptr) (*observe)(hidden, size);
-  if (!post_norm && NormBefore(0) != nullptr) NormBefore(0)->Forward(hidden, rows, buffers.normed, *pool_);
+  if (!post_norm && NormBefore(0) != nullptr) NormBefore(0)->Forward(hidden, rows, buffers.normed, pool);
   for (size_t i = 0; i < layers_.size(); ++i) {
     RunLayer(i, tokens, buffers, arena);
     if (observe != nullptr) (*observe)(hidden, size);
@@ -166,27 +169,54 @@ Status Encoder::Forward(const TokenBatch& batch, Arena& arena, float* hidden, Ob
 
 // A layer's activations of so many tokens stay near their core until the next layer, and are enough for its weights to
 // be worth reading.
-size_t Encoder::TokensAtOnce() const {
-  constexpr size_t kBytesOfThread = size_t{3} << 19;  // of hidden vectors: 512 tokens of width 768
-  if (options_.tokens_at_once > 0) return options_.tokens_at_once;
-  return std::max<size_t>(kBytesOfThread / sizeof(float) / static_cast<size_t>(config_.width), 64) * pool_->threads();
+size_t Encoder::TokensOfThread() const {
+  constexpr size_t kBytes = size_t{3} << 19;  // of hidden vectors: 512 tokens of width 768
+  return std::max<size_t>(kBytes / sizeof(float) / static_cast<size_t>(config_.width), 64);
+}
+
+// Each share by one thread, with memory that stays with it from call to call.
+void Encoder::RunShares(const PackedTokens& tokens, const Shares& shares, float* hidden) const {
+  pool_->ParallelFor(shares.first.size(), 1, [&](size_t begin, size_t end) {
+    thread_local Arena arena;
+    ThreadPool alone(1);
+    for (size_t i = begin; i < end; ++i) {
+      const Arena::Scope scope(arena);
+      const PackedTokens share = PartOf(tokens, shares.first[i], shares.tokens[i], arena);
+      const size_t row = tokens.sequences[shares.first[i]].begin;
+      RunLayers(share, arena, hidden + row * static_cast<size_t>(config_.width), alone, nullptr);
+    }
+  });
+}
+
+// Parts of at most so many tokens, each by all threads.
+void Encoder::RunParts(const PackedTokens& tokens, size_t most, Arena& arena, float* hidden,
+                       const Observer* observe) const {
+  for (size_t first = 0; first < tokens.sequences.size();) {
+    const Arena::Scope scope(arena);
+    const PackedTokens part = PartOf(tokens, first, most, arena);
+    const size_t row = tokens.sequences[first].begin;
+    RunLayers(part, arena, hidden + row * static_cast<size_t>(config_.width), *pool_, observe);
+    first += part.sequences.size();
+  }
 }
 
 Status Encoder::Run(const TokenBatch& batch, Arena& arena, float* hidden, const Observer* observe) const {
+  constexpr size_t kLeastShare = 512;  // tokens: fewer are slower where leaves or experts take them
   GROVE_RETURN_IF_ERROR(Check(batch));
   if (batch.ids.empty()) return Ok{};
   const Arena::Scope scope(arena);
   const PackedTokens tokens = PackTokens(batch, arena);
   const auto width = static_cast<size_t>(config_.width);
   float* packed = tokens.whole ? hidden : arena.Take<float>(tokens.tokens * width);
-  // Observers see the whole batch at once.
-  const bool at_once = observe != nullptr || options_.observe;
-  const size_t most = at_once ? tokens.tokens : TokensAtOnce();
-  for (size_t first = 0; first < tokens.sequences.size();) {
-    const Arena::Scope scope_of_part(arena);
-    const PackedTokens part = PartOf(tokens, first, most, arena);
-    RunLayers(part, arena, packed + tokens.sequences[first].begin * width, observe);
-    first += part.sequences.size();
+  const size_t threads = pool_->threads(), most = TokensOfThread();
+  if (observe != nullptr || options_.observe) {  // observers see the whole batch at once
+    RunParts(tokens, tokens.tokens, arena, packed, observe);
+  } else if (options_.tokens_at_once > 0) {
+    RunParts(tokens, options_.tokens_at_once, arena, packed, nullptr);
+  } else if (const Shares shares = ShareOut(tokens, threads, kLeastShare, most, arena); !shares.first.empty()) {
+    RunShares(tokens, shares, packed);
+  } else {
+    RunParts(tokens, most * threads, arena, packed, nullptr);
   }
   if (!tokens.whole) Unpack(tokens, batch.batch, packed, width, hidden);
   return Ok{};

@@ -42,7 +42,8 @@ struct EncoderOptions {
   // Told before every feedforward layer what enters it, x [tokens, width] without padding. For measurements; empty:
   // nobody is told.
   std::function<void(int64_t layer, const float* x, size_t tokens)> observe = {};
-  // A batch of more tokens goes through the model in parts of whole sequences. 0: as many as stay in the caches.
+  // A batch of more tokens goes through the model in parts of whole sequences, each by all threads. 0: as many as stay
+  // in the caches, and each part by one thread where there are enough sequences for all.
   size_t tokens_at_once = 0;
 };
 
@@ -86,11 +87,14 @@ class Encoder {
   Result<Layer> LoadLayer(const ParameterSource& source, int64_t index) const;
   Status Check(const TokenBatch& batch) const;
   Status Run(const TokenBatch& batch, Arena& arena, float* hidden, const Observer* observe) const;
-  void RunLayers(const PackedTokens& tokens, Arena& arena, float* hidden, const Observer* observe) const;
+  void RunShares(const PackedTokens& tokens, const Shares& shares, float* hidden) const;
+  void RunParts(const PackedTokens& tokens, size_t most, Arena& arena, float* hidden, const Observer* observe) const;
+  void RunLayers(const PackedTokens& tokens, Arena& arena, float* hidden, ThreadPool& pool,
+                 const Observer* observe) const;
   void RunAttention(const Layer& layer, const PackedTokens& tokens, const Buffers& buffers) const;
   void RunLayer(size_t index, const PackedTokens& tokens, const Buffers& buffers, Arena& arena) const;
   const LayerNorm* NormBefore(size_t index) const;
-  size_t TokensAtOnce() const;
+  size_t TokensOfThread() const;
 
   ModelConfig config_;
   EncoderOptions options_;  // with a precision

@@ -46,8 +46,13 @@ constexpr size_t kBatch = 5, kLength = 24;
 // An encoder and its head, run again and again on masked and whole batches.
 class Steady {
  public:
-  Steady(const ModelConfig& config, const EncoderOptions& options, size_t threads)
-      : pool_(threads), config_(config), ids_(kBatch * kLength), mask_(ids_.size(), 1), hidden_(ids_.size() * Width()) {
+  Steady(const ModelConfig& config, const EncoderOptions& options, size_t threads, size_t batch = kBatch)
+      : pool_(threads),
+        config_(config),
+        batch_(batch),
+        ids_(batch * kLength),
+        mask_(ids_.size(), 1),
+        hidden_(ids_.size() * Width()) {
     const test::TemporaryFolder folder;
     test::WriteModel(folder.path(), config, test::MakeRandomTensors(config, 7));
     model_.emplace(LoadModel(folder.path(), &pool_, {.tokenizer = false, .encoder = options}).value());
@@ -62,9 +67,9 @@ class Steady {
     size_t without = 0, fewest = ~size_t{0};
     for (int round = 0; round < 100 && without < 5; ++round) {
       const size_t before = allocations;
-      Run(false, kBatch);
-      Run(true, kBatch);
-      Run(true, kBatch - 2);
+      Run(false, batch_);
+      Run(true, batch_);
+      Run(true, batch_ - 2);
       Run(false, 1);
       Run(false, 1, 3);  // few tokens take other forms of the layers
       const size_t now = allocations - before;
@@ -89,6 +94,7 @@ class Steady {
 
   ThreadPool pool_;
   ModelConfig config_;
+  size_t batch_;
   std::optional<LoadedModel> model_;
   std::vector<int32_t> ids_;
   std::vector<uint8_t> mask_;
@@ -111,6 +117,19 @@ void ExpectNone(const FeedForwardConfig& layer) {
   ExpectNone(config);
   config.width = 64;  // whole vectors
   ExpectNone(config);
+}
+
+// Each thread takes sequences through all layers, with memory of its own.
+TEST(EncoderAllocation, LargeBatches) {
+  ModelConfig config = test::SmallConfig();
+  for (const FeedForwardConfig& layer :
+       {FeedForwardConfig{.kind = FeedForwardKind::kDense, .intermediate = 36},
+        FeedForwardConfig{
+            .kind = FeedForwardKind::kLeafTree, .depth = 4, .leaf_width = 8, .paths = 2, .always_on = 6}}) {
+    config.feed_forward = layer;
+    EXPECT_EQ(Steady(config, {.precision = Precision::kInt8}, 3, 3 * 512 / kLength + 8).Allocations(), 0u)
+        << DescribeFeedForward(config);
+  }
 }
 
 TEST(EncoderAllocation, DenseLayers) {

@@ -61,6 +61,51 @@ PackedTokens PartOf(const PackedTokens& packed, size_t first, size_t most, Arena
   return part;
 }
 
+namespace {
+
+// The largest parts of whole sequences that have `most` tokens, in order; and how many tokens the busiest of `threads`
+// computes if each part falls to the first thread that is free.
+struct Division {
+  size_t parts = 0, busiest = 0;
+};
+Division Divide(const PackedTokens& packed, size_t most, std::span<size_t> busy, size_t* first, size_t* tokens) {
+  Division division;
+  std::fill(busy.begin(), busy.end(), 0);
+  for (size_t at = 0; at < packed.sequences.size();) {
+    size_t& taken = tokens[division.parts];
+    first[division.parts++] = at;
+    taken = packed.sequences[at++].count;
+    while (at < packed.sequences.size() && taken + packed.sequences[at].count <= most) {
+      taken += packed.sequences[at++].count;
+    }
+    size_t& load = *std::min_element(busy.begin(), busy.end());
+    division.busiest = std::max(division.busiest, load += taken);
+  }
+  return division;
+}
+
+}  // namespace
+
+Shares ShareOut(const PackedTokens& packed, size_t threads, size_t least, size_t most, Arena& arena) {
+  constexpr size_t kMostParts = 8;  // of a thread: beyond that they need not be smaller to end at about the same time
+  if (threads == 1 || packed.tokens < threads * least) return {};
+  auto* first = arena.Take<size_t>(packed.sequences.size());
+  auto* tokens = arena.Take<size_t>(packed.sequences.size());
+  const std::span busy(arena.Take<size_t>(threads), threads);
+  const auto divide = [&](size_t parts) {
+    const size_t wanted = (packed.tokens + threads * parts - 1) / (threads * parts);
+    return Divide(packed, std::min(wanted, most), busy, first, tokens);
+  };
+  size_t best = 0, busiest = packed.tokens;
+  for (size_t parts = std::min(packed.tokens / (threads * least), kMostParts); parts > 0; --parts) {
+    const Division division = divide(parts);
+    if (division.busiest < busiest) best = parts, busiest = division.busiest;
+  }
+  if (best == 0 || busiest * threads * 7 > packed.tokens * 8) return {};  // an eighth more than an equal share
+  const size_t count = divide(best).parts;
+  return {{first, count}, {tokens, count}};
+}
+
 void Unpack(const PackedTokens& packed, size_t batch, const float* from, size_t width, float* to) {
   size_t next = 0;  // place
   for (size_t i = 0; i < packed.tokens; ++i, from += width) {

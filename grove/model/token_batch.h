@@ -45,6 +45,15 @@ PackedTokens PackTokens(const TokenBatch& batch, Arena& arena);
 // places are those of the whole batch. What is new is in `arena`.
 PackedTokens PartOf(const PackedTokens& packed, size_t first, size_t most, Arena& arena);
 
+// Parts of whole sequences for threads to take one after the other, each through the whole model on its own, so that no
+// thread waits for another between layers: part i is PartOf(packed, first[i], tokens[i]).
+struct Shares {
+  std::span<const size_t> first, tokens;
+};
+// Parts of `least` to `most` tokens, but for sequences longer than that and for what is left at the end. None where
+// threads would end at too different times, as with few or long sequences. Everything is in `arena`.
+Shares ShareOut(const PackedTokens& packed, size_t threads, size_t least, size_t most, Arena& arena);
+
 // from [tokens, width] -> to [batch x length, width], 0 where there is no token.
 void Unpack(const PackedTokens& packed, size_t batch, const float* from, size_t width, float* to);
 

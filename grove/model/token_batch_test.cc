@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace grove {
@@ -54,6 +55,41 @@ TEST(PackTokens, PartsAreWholeSequences) {
   EXPECT_EQ(Copy(last.types, 4), (std::vector<uint8_t>{0, 0, 0, 1}));
   EXPECT_EQ(Copy(last.places, 4), (std::vector<uint32_t>{8, 9, 10, 11}));
   EXPECT_EQ(PartOf(packed, 0, 100, arena).sequences.size(), 3u);
+}
+
+// Every sequence once, in order; the tokens of each share; and how many the busiest thread computes.
+void ExpectShares(const std::vector<size_t>& lengths, size_t threads, size_t least, size_t most,
+                  const std::vector<size_t>& expected) {
+  const size_t longest = *std::max_element(lengths.begin(), lengths.end());
+  const std::vector<int32_t> ids(lengths.size() * longest, 1);
+  std::vector<uint8_t> mask(ids.size(), 0);
+  for (size_t i = 0; i < lengths.size(); ++i) std::fill_n(mask.begin() + i * longest, lengths[i], 1);
+  Arena arena;
+  const PackedTokens packed = PackTokens({.ids = ids, .mask = mask, .batch = lengths.size(), .length = longest}, arena);
+  const Shares shares = ShareOut(packed, threads, least, most, arena);
+  EXPECT_EQ(std::vector<size_t>(shares.tokens.begin(), shares.tokens.end()), expected);
+  size_t next = 0;
+  for (size_t i = 0; i < shares.first.size(); ++i) {
+    ASSERT_EQ(shares.first[i], next);
+    const PackedTokens share = PartOf(packed, shares.first[i], shares.tokens[i], arena);
+    EXPECT_EQ(share.tokens, shares.tokens[i]);
+    next += share.sequences.size();
+  }
+  EXPECT_EQ(next, expected.empty() ? 0 : lengths.size());
+}
+
+TEST(ShareOut, GivesThreadsAboutAsMuch) {
+  const std::vector<size_t> eight(8, 128);
+  ExpectShares(eight, 2, 512, 512, {512, 512});
+  ExpectShares(eight, 2, 256, 512, {256, 256, 256, 256});
+  ExpectShares(eight, 2, 128, 512, {128, 128, 128, 128, 128, 128, 128, 128});
+  ExpectShares(eight, 1, 128, 512, {});                           // nobody to share with
+  ExpectShares(eight, 3, 128, 512, std::vector<size_t>(8, 128));  // three, three and two
+  ExpectShares(std::vector<size_t>(7, 128), 3, 128, 512, {});     // three, two and two
+  ExpectShares(eight, 4, 512, 512, {});                           // too few tokens for four
+  ExpectShares({20, 30, 40, 50, 60}, 2, 60, 1000, {90, 50, 60});
+  ExpectShares({500, 20, 30}, 2, 100, 1000, {});  // one sequence is most of the work
+  ExpectShares({500, 300, 200}, 2, 100, 400, {500, 300, 200});
 }
 
 TEST(PackTokens, KeepsAWholeBatchWhereItIs) {
