@@ -222,14 +222,15 @@ class Timing(unittest.TestCase):
                 (folder / name).write_text(text.format(python=sys.executable))
                 (folder / name).chmod(0o755)
             options = argparse.Namespace(
-                grove=folder / "bench", grove_train=folder / "train", data=folder, rows="leaf-8x64-2p,none", batch=8,
+                grove=folder / "bench", grove_train=folder / "train", data=folder, base="base", batch=8,
+                rows="leaf-8x64-2p,distil-leaf-8x64-2p,none",
                 threads=1, seconds=1.0, work=folder / "work", results=folder / "results",
             )  # fmt: skip
             with contextlib.redirect_stdout(io.StringIO()):
                 self.assertEqual(cpu.measure(options), 0)
             times = json.loads((folder / "results/cpu.json").read_text())["rows"]
             self.assertEqual({name: t["microseconds_per_token"] for name, t in times.items()},
-                             {"none": 1.0, "dense-1536": 4.0, "leaf-8x64-2p": 2.0})
+                             {"none": 1.0, "dense-1536": 4.0, "leaf-8x64-2p": 2.0, "distil-leaf-8x64-2p": 2.0})
             self.assertFalse((folder / "work/leaf-8x64-2p").exists(), "models of rows are large")
 
 
@@ -251,8 +252,12 @@ class Rows(unittest.TestCase):
 
     def test_a_taught_row_has_the_options_of_the_model_that_is_not_taught(self):
         base = rows.load_base()
-        taught = rows.model_options(base, rows.load_row("distil-mix-leaf-10x48-last-two-logits"))
-        self.assertEqual(taught, rows.model_options(base, rows.load_row("mix-leaf-10x48-last-two")))
+        for name, row in ((name, rows.load_row(name)) for name in rows.row_names()):
+            untaught = name.removeprefix("distil-").removesuffix("-t1").removesuffix("-inherit").removesuffix("-logits")
+            if rows.verb_of(row) == "distil" and untaught in rows.row_names():
+                own, twin = rows.model_options(base, row), rows.model_options(base, rows.load_row(untaught))
+                self.assertEqual(own.keys(), twin.keys(), name)
+                self.assertEqual(rows.cost(own), rows.cost(twin), name)
 
     def test_every_row_is_in_a_batch_and_batches_name_rows(self):
         named = {spec[0] for path in (rows.CONFIGS / "batches").glob("*.txt") for spec in runner.read_specs(f"@{path}")}

@@ -45,7 +45,7 @@ class Setup:
     def __init__(self, results):
         self.results = results
         self.base = rows.load_base(results[0]["base"])
-        self.reference = f"dense-{4 * self.base['width']}"
+        self.reference = rows.reference_of(self.base)
         self.sound = {}
         for result in results:
             if result["status"] == "ok":

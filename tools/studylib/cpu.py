@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright 2026 The Grove Authors.
-"""What a token costs on a CPU: the whole encoder of each row, in the same process as none and dense-1536.
+"""What a token costs on a CPU: the whole encoder of each row, in the same process as none and the dense reference.
 
 A row's model takes one training step and no more: its time hangs on its shape and on routers that spread, which fresh ones
-do. Machines drift, so a row counts by its ratio to dense-1536 of its own run; microseconds are that ratio times
-the median of all runs' dense-1536.
+do. Rows of the same model, such as taught ones, are measured once. Machines drift, so a row counts by its ratio to
+the reference of its own run; microseconds are that ratio times the median of all runs' references.
 """
 
 import datetime
@@ -18,7 +18,7 @@ import subprocess
 from studylib import results, rows, runner
 from studylib.rows import StudyError
 
-NOTHING, REFERENCE = "none", "dense-1536"
+NOTHING = "none"
 ONE_STEP = {"steps": 1, "batch": 2, "validate_every": 0, "validation_sequences": 2, "routing_every": 0, "log_every": 1}
 
 
@@ -58,35 +58,52 @@ def timed(options, models):
     return [1e6 * timing["median_seconds"] / timing["tokens"] for timing in timings], report
 
 
-def chosen_rows(options):
+def chosen_rows(options, base):
     if options.rows:
         return options.rows.split(",")
-    shape = runner.shape_of(rows.load_base())
+    shape = runner.shape_of(base)
     found = [r for r in results.load_results(options.results) if r["status"] == "ok"]
     return sorted({r["row"] for r in found if runner.shape_of(rows.load_base(r["base"])) == shape})
 
 
-def measure(options):
-    options.results, base = pathlib.Path(options.results), rows.load_base()
+def ratios_of_rows(options, base, reference):
+    """Ratios to the reference by row, its own times, one bench report and the rows that could not be measured."""
     work = pathlib.Path(options.work)
-    names = [name for name in chosen_rows(options) if name not in (NOTHING, REFERENCE)]
-    ends = [make_model(options, base, name, work) for name in (NOTHING, REFERENCE)]
-    ratios, dense = {}, []
-    for name in names:
-        model = make_model(options, base, name, work)
-        (none, whole, own), report = timed(options, [*ends, model])
-        shutil.rmtree(model)  # up to hundreds of megabytes each
+    ends = [make_model(options, base, name, work) for name in (NOTHING, reference)]
+    ratios, nothing, dense, measured, failed, report = {}, [], [], {}, [], {}
+    for name in chosen_rows(options, base):
+        shape = json.dumps(rows.model_options(base, rows.load_row(name)), sort_keys=True)
+        if name in (NOTHING, reference):
+            continue
+        if shape in measured:
+            ratios[name] = ratios[measured[shape]]
+            print(f"{name}: the model of {measured[shape]}", flush=True)
+            continue
+        try:
+            model = make_model(options, base, name, work)
+            (none, whole, own), report = timed(options, [*ends, model])
+        except StudyError as error:
+            failed.append(name)
+            print(f"{name}: {error}", flush=True)
+            continue
+        shutil.rmtree(model)  # up to gigabytes each
+        measured[shape], ratios[name] = name, own / whole
         dense.append(whole)
-        ratios[name] = own / whole
-        ratios.setdefault(NOTHING, []).append(none / whole)
-        print(f"{name}: {own:.1f} us a token, {whole / own:.2f}x dense-1536 of the same run", flush=True)
+        nothing.append(none / whole)
+        print(f"{name}: {own:.1f} us a token, {whole / own:.2f}x {reference} of the same run", flush=True)
     if not dense:
-        raise StudyError("no row to measure besides none and dense-1536")
-    ratios = {**ratios, NOTHING: statistics.median(ratios[NOTHING]), REFERENCE: 1.0}
+        raise StudyError(f"no row was measured besides {NOTHING} and {reference}")
+    return {**ratios, NOTHING: statistics.median(nothing), reference: 1.0}, dense, report, failed
+
+
+def measure(options):
+    options.results, base = pathlib.Path(options.results), rows.load_base(options.base)
+    ratios, dense, report, failed = ratios_of_rows(options, base, rows.reference_of(base))
     microseconds = statistics.median(dense)
+    of_base = "" if options.base == "base" else f" --base {options.base}"
     summary = {
         "about": f"whole encoder, {options.batch} x {base['length']} tokens, {options.threads} threads, fp32; median of interleaved rounds",
-        "command": f"tools/study.py cpu --threads {options.threads} --batch {options.batch} --seconds {options.seconds:g}",
+        "command": f"tools/study.py cpu{of_base} --threads {options.threads} --batch {options.batch} --seconds {options.seconds:g}",
         "commit": runner.commit_of_tree(),
         "date": datetime.date.today().isoformat(),
         "processor": processor(),
@@ -96,6 +113,7 @@ def measure(options):
             for name, ratio in sorted(ratios.items())
         },
     }
-    results.write_json(options.results / "cpu.json", summary)
-    print(f"wrote {options.results / 'cpu.json'}")
-    return 0
+    path = options.results / rows.cpu_file_of(base)
+    results.write_json(path, summary)
+    print(f"wrote {path}" + (f"; not measured: {', '.join(failed)}" if failed else ""))
+    return 1 if failed else 0

@@ -14,7 +14,15 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CONFIGS = ROOT / "configs/study"
 OWN_KEYS = ("about", "verb", "teacher")
 # Options of `grove-train distil` that say how a row is taught, not what it is.
-TEACHING_KEYS = ("masked_lm_weight", "logits_weight", "temperature", "hidden_weight", "hidden_loss", "layer_weight")
+TEACHING_KEYS = (
+    "hidden_loss",
+    "hidden_weight",
+    "inherit",
+    "layer_weight",
+    "logits_weight",
+    "masked_lm_weight",
+    "temperature",
+)
 
 # Defaults of grove-train that counting needs.
 DEFAULTS = {
@@ -200,6 +208,16 @@ def converted_options(base, row):
         "leaf_width": row.get("leaf_width", 0) or -(-teacher["intermediate"] // leaves),
         "paths": row.get("paths", 0) or max(1, leaves // 4),
     }
+
+
+def reference_of(base):
+    """The row that shares are of: dense, four times as wide as the model."""
+    return f"dense-{4 * base['width']}"
+
+
+def cpu_file_of(base):
+    """Where the CPU times of models of this width are kept."""
+    return "cpu.json" if base["width"] == load_base()["width"] else f"cpu-width-{base['width']}.json"
 
 
 def model_options(base, row):

@@ -54,8 +54,7 @@ class Page:
 
     def __init__(self, setup, folder):
         self.setup = setup
-        timed = setup.base["width"] == rows.load_base()["width"]  # cpu.json is of models of base.json's shape
-        self.cpu = optional(folder / "cpu.json").get("rows", {}) if timed else {}
+        self.cpu = optional(folder / rows.cpu_file_of(setup.base)).get("rows", {})
         self.glue = glue.averages(folder, setup.results)
         self.rows = {name: self.figures(name) for name in setup.row_names()}
 
