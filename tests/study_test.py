@@ -222,7 +222,7 @@ class Timing(unittest.TestCase):
                 (folder / name).write_text(text.format(python=sys.executable))
                 (folder / name).chmod(0o755)
             options = argparse.Namespace(
-                grove=folder / "bench", grove_train=folder / "train", data=folder, base="base", batch=8,
+                grove=folder / "bench", grove_train=folder / "train", data=folder, base="base", layers=None, batch=8,
                 rows="leaf-8x64-2p,distil-leaf-8x64-2p,none",
                 threads=1, seconds=1.0, work=folder / "work", results=folder / "results",
             )  # fmt: skip

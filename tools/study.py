@@ -84,6 +84,7 @@ def add_cpu(commands):
     cpu.add_argument("--data", required=True, metavar="DIR", help="packed text, for the one step such a model takes")
     cpu.add_argument("--rows", metavar="a,b", help="only these (default: rows with results)")
     cpu.add_argument("--base", default="base", metavar="NAME", help="shape of configs/study/NAME.json (default: base)")
+    cpu.add_argument("--layers", type=int, metavar="N", help="measure N layers and scale: a step of all takes much memory")
     cpu.add_argument("--batch", type=int, default=8, help="sequences in a batch (default: 8)")
     cpu.add_argument("--threads", type=int, default=1, help="default: 1")
     cpu.add_argument("--seconds", type=float, default=2.0, help="for each of a run's three models (default: 2)")

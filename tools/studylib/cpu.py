@@ -19,7 +19,7 @@ from studylib import results, rows, runner
 from studylib.rows import StudyError
 
 NOTHING = "none"
-ONE_STEP = {"steps": 1, "batch": 2, "validate_every": 0, "validation_sequences": 2, "routing_every": 0, "log_every": 1}
+ONE_STEP = {"steps": 1, "batch": 2, "micro_batch": 2, "validate_every": 0, "validation_sequences": 2, "routing_every": 0, "log_every": 1}
 
 
 def processor():
@@ -66,12 +66,12 @@ def chosen_rows(options, base):
     return sorted({r["row"] for r in found if runner.shape_of(rows.load_base(r["base"])) == shape})
 
 
-def ratios_of_rows(options, base, reference):
+def ratios_of_rows(options, base, names, reference):
     """Ratios to the reference by row, its own times, one bench report and the rows that could not be measured."""
     work = pathlib.Path(options.work)
     ends = [make_model(options, base, name, work) for name in (NOTHING, reference)]
     ratios, nothing, dense, measured, failed, report = {}, [], [], {}, [], {}
-    for name in chosen_rows(options, base):
+    for name in names:
         shape = json.dumps(rows.model_options(base, rows.load_row(name)), sort_keys=True)
         if name in (NOTHING, reference):
             continue
@@ -98,11 +98,16 @@ def ratios_of_rows(options, base, reference):
 
 def measure(options):
     options.results, base = pathlib.Path(options.results), rows.load_base(options.base)
-    ratios, dense, report, failed = ratios_of_rows(options, base, rows.reference_of(base))
-    microseconds = statistics.median(dense)
+    layers = options.layers or base["layers"]
+    ratios, dense, report, failed = ratios_of_rows(
+        options, {**base, "layers": layers}, chosen_rows(options, base), rows.reference_of(base)
+    )
+    microseconds = statistics.median(dense) * base["layers"] / layers
     of_base = "" if options.base == "base" else f" --base {options.base}"
+    of_base += f" --layers {layers}" if options.layers else ""
+    part = f", {layers} of {base['layers']} layers measured" if options.layers else ""
     summary = {
-        "about": f"whole encoder, {options.batch} x {base['length']} tokens, {options.threads} threads, fp32; median of interleaved rounds",
+        "about": f"whole encoder, {options.batch} x {base['length']} tokens, {options.threads} threads, fp32{part}; median of interleaved rounds",
         "command": f"tools/study.py cpu{of_base} --threads {options.threads} --batch {options.batch} --seconds {options.seconds:g}",
         "commit": runner.commit_of_tree(),
         "date": datetime.date.today().isoformat(),
