@@ -232,6 +232,12 @@ class Timing(unittest.TestCase):
             self.assertEqual({name: t["microseconds_per_token"] for name, t in times.items()},
                              {"none": 1.0, "dense-1536": 4.0, "leaf-8x64-2p": 2.0, "distil-leaf-8x64-2p": 2.0})
             self.assertFalse((folder / "work/leaf-8x64-2p").exists(), "models of rows are large")
+            options.layers = 3  # of six
+            with contextlib.redirect_stdout(io.StringIO()):
+                self.assertEqual(cpu.measure(options), 0)
+            part = json.loads((folder / "results/cpu.json").read_text())
+            self.assertEqual(part["rows"]["leaf-8x64-2p"], {"microseconds_per_token": 4.0, "of_dense": 0.5})
+            self.assertIn("3 of 6 layers measured", part["about"])
 
 
 class Rows(unittest.TestCase):
