@@ -194,6 +194,13 @@ class Shares(unittest.TestCase):
             results.write_json(pathlib.Path(folder) / "cpu.json", {"rows": {"dense-384": {"microseconds_per_token": 12.34}}})
             self.assertIsNone(tables.Page(setup, pathlib.Path(folder)).rows["dense-384"]["cpu"])
 
+    def test_a_row_has_the_time_of_another_of_the_same_model(self):
+        names = ["leaf-8x64-2p", "distil-leaf-8x64-2p", "leaf-7x16-4p"]
+        setup = argparse.Namespace(base=rows.load_base(), row_names=lambda: names)
+        timed = {"leaf-8x64-2p": {"microseconds_per_token": 2.0}, "a-row-of-old": {"microseconds_per_token": 3.0}}
+        times = tables.cpu_times(setup, timed)
+        self.assertEqual([times[name] for name in names], [2.0, 2.0, None])
+
     def test_seeds_are_compared_with_ends_of_the_same_seed(self):
         ((_, setup),) = analysis.group_by_setup(self.some())
         shares = setup.recovered("dense-64")

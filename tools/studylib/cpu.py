@@ -72,7 +72,7 @@ def ratios_of_rows(options, base, names, reference):
     ends = [make_model(options, base, name, work) for name in (NOTHING, reference)]
     ratios, nothing, dense, measured, failed, report = {}, [], [], {}, [], {}
     for name in names:
-        shape = json.dumps(rows.model_options(base, rows.load_row(name)), sort_keys=True)
+        shape = rows.shape_text(base, rows.load_row(name))
         if name in (NOTHING, reference):
             continue
         if shape in measured:

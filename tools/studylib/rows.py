@@ -227,6 +227,11 @@ def model_options(base, row):
     return {key: value for key, value in composed(base, row).items() if key not in TEACHING_KEYS}
 
 
+def shape_text(base, row):
+    """Equal for rows of the same model, however it is trained."""
+    return json.dumps(model_options(base, row), sort_keys=True)
+
+
 def cost(options, decisions=None):
     """Mean over the layers: {"stored", "computed", "routing", "active"}. `decisions`: opened in one leaf tree, a number or
     one a layer (None where none is counted)."""

@@ -49,12 +49,24 @@ def table(head, lines):
     return "\n".join(text + ["| " + " | ".join(map(str, line)) + " |" for line in lines])
 
 
+def cpu_times(setup, timed):
+    """Microseconds of a token by row; a row that was not timed has those of one with the same model."""
+    by_model = {
+        rows.shape_text(setup.base, rows.load_row(name)): times["microseconds_per_token"]
+        for name, times in timed.items()
+        if name in rows.row_names()
+    }
+    own = {name: times["microseconds_per_token"] for name, times in timed.items()}
+    others = {name: by_model.get(rows.shape_text(setup.base, rows.load_row(name))) for name in setup.row_names()}
+    return {**others, **own}
+
+
 class Page:
     """All figures of one setup, computed once."""
 
     def __init__(self, setup, folder):
         self.setup = setup
-        self.cpu = optional(folder / rows.cpu_file_of(setup.base)).get("rows", {})
+        self.cpu = cpu_times(setup, optional(folder / rows.cpu_file_of(setup.base)).get("rows", {}))
         self.glue = glue.averages(folder, setup.results)
         self.rows = {name: self.figures(name) for name in setup.row_names()}
 
@@ -77,7 +89,7 @@ class Page:
             "spread": spread,
             "seeds": len(best),
             "speed": speed_of(best.values()),
-            "cpu": self.cpu.get(name, {}).get("microseconds_per_token"),
+            "cpu": self.cpu.get(name),
             "glue": self.glue_shares(name),
             **analysis.row_cost(self.setup, name),
         }
