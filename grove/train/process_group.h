@@ -29,7 +29,8 @@ class ProcessGroup {
  public:
   // Whether this build has the library for such tensors.
   static bool Supports(const torch::Device& device);
-  // Waits for all processes of the job.
+  // Waits for all processes of the job. The program ignores SIGPIPE: writing to one that has died is an error to be
+  // reported, not an end.
   static Result<std::unique_ptr<ProcessGroup>> Join(const World& world, LostHandler on_lost);
   ~ProcessGroup();
 
