@@ -27,7 +27,7 @@ class DataVerb : public Verb {
         ->required();
     auto* valid = app.add_option("--valid-text", options_.valid_texts, "Held-out text (default: a share of --text)");
     app.add_option("--valid-fraction", options_.valid_fraction,
-                   "Share of documents held out, chosen by a hash of their text (default 0.01)")
+                   "Share of documents held out, one at least, chosen by a hash of their text (default 0.01)")
         ->check(CLI::Range(0.0, 0.9))
         ->excludes(valid);
     app.add_option("--field", options_.field, "Of a .jsonl object: the key of its text")->capture_default_str();
@@ -55,6 +55,13 @@ class DataVerb : public Verb {
     Print("{}: {} tokens of {} documents to train on, {} tokens of {} documents held out\n", options_.output,
           count(report.train_tokens), count(report.train_documents), count(report.valid_tokens),
           count(report.valid_documents));
+    if (report.valid_tokens == 0) {
+      Print(
+          "Nothing is held out, and nothing can be trained without held-out text: give --valid-text, or text of "
+          "several "
+          "documents (a blank line ends one).\n");
+      return Ok{};
+    }
     Print("A model that knows nothing but word frequencies would score {:.3f} nats a token on the held-out text.\n",
           report.unigram_entropy);
     return Ok{};

@@ -58,7 +58,8 @@ class DistilVerb final : public Verb {
     if (!result->ok()) return result->error();
     const train::PretrainSummary& summary = result->value();
     if (!summary.finished) {
-      fmt::print(stderr, "grove-train distil: checkpoint of step {} written; go on with --resume\n",
+      fmt::print(stderr,
+                 "grove-train distil: checkpoint of step {} written; go on with the same command and --resume\n",
                  summary.progress.step);
       StopRequest::RaiseAgain();
     }

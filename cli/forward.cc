@@ -5,6 +5,7 @@
 #include "cli/output.h"
 #include "cli/precision_flag.h"
 #include "cli/verbs.h"
+#include "grove/io/files.h"
 #include "grove/model/forward_file.h"
 
 namespace grove::cli {
@@ -35,6 +36,8 @@ class ForwardVerb : public Verb {
   }
 
   Status Run(const CommonOptions& common) override {
+    GROVE_RETURN_IF_ERROR(CheckKeepsInput(output_, input_, "--input"));
+    GROVE_RETURN_IF_ERROR(CheckKeepsInput(output_, model_ + "/model.safetensors", "--model"));
     ThreadPool pool(common.threads);
     GROVE_ASSIGN_OR_RETURN(const LoadedModel model,
                            LoadModel(model_, &pool, {.tokenizer = false, .encoder = {.precision = precision_}}));

@@ -99,7 +99,7 @@ Result<Json> ModelInfo(const std::string& path) {
   return json;
 }
 
-void PrintRow(std::string_view name, const std::string& value) { Print("{:<22}{}\n", name, value); }
+void PrintRow(std::string_view name, const std::string& value) { Print("{:<21} {}\n", name, value); }
 
 std::string ValueText(const Json& value) {
   if (value.is_string()) return value.get<std::string>();

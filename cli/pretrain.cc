@@ -68,7 +68,8 @@ class PretrainVerb final : public Verb {
     }
     if (!summary.finished) {
       if (speaks) {
-        fmt::print(stderr, "grove-train pretrain: checkpoint of step {} written; go on with --resume\n",
+        fmt::print(stderr,
+                   "grove-train pretrain: checkpoint of step {} written; go on with the same command and --resume\n",
                    summary.progress.step);
       }
       StopRequest::RaiseAgain();

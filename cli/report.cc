@@ -34,6 +34,7 @@ class ReportVerb final : public Verb {
   Status Run(const CommonOptions& common) override {
     std::vector<train::RunHistory> runs;
     for (const std::string& path : runs_) {
+      GROVE_RETURN_IF_ERROR(CheckKeepsInput(output_, path, "a run"));
       GROVE_ASSIGN_OR_RETURN(train::RunHistory run, train::ReadRunHistory(path));
       runs.push_back(std::move(run));
     }

@@ -35,6 +35,7 @@ class TokenizerVerb : public Verb {
   Status Run(const CommonOptions& common) override {
     options_.tokenizer.lowercase = !cased_;
     WordPieceTrainer trainer(options_);
+    for (const std::string& text : texts_) GROVE_RETURN_IF_ERROR(CheckKeepsInput(output_, text, "--text"));
     GROVE_ASSIGN_OR_RETURN(TextReader reader, TextReader::Open(texts_, {field_}));
     Progress progress("tokenizer");
     GROVE_RETURN_IF_ERROR(CountWords(reader, trainer, progress));

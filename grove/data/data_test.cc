@@ -187,6 +187,22 @@ TEST_F(DataTest, HeldOutDocumentsAreAShareOfTheTextAndNeverTrainedOn) {
   EXPECT_NEAR(static_cast<double>(report.value().valid_documents), 400, 80);
 }
 
+TEST_F(DataTest, OneOfFewDocumentsIsHeldOut) {
+  for (const int documents : {1, 2, 39}) {
+    std::string text;
+    for (int i = 0; i < documents; ++i) text += "cat " + std::to_string(i) + "\n\n";
+    const PackOptions options{.texts = {Write("text.txt", text)},
+                              .valid_fraction = 1e-6,
+                              .tokenizer = WriteVocabulary(),
+                              .output = folder_.path() + "/packed"};
+    const Result<PackReport> report = PackText(options, {});
+    ASSERT_TRUE(report.ok()) << report.error().message();
+    EXPECT_EQ(report.value().valid_documents, documents > 1 ? 1u : 0u);
+    EXPECT_EQ(report.value().train_documents + report.value().valid_documents, static_cast<uint64_t>(documents));
+    EXPECT_EQ(PackedText::Open(options.output).value().train.documents(), report.value().train_documents);
+  }
+}
+
 TEST_F(DataTest, UnfinishedOrBrokenFoldersAreRefused) {
   const PackOptions options{.texts = {Write("text.txt", "cat\n")},
                             .valid_fraction = 0,

@@ -75,12 +75,13 @@ class ShardWriter {
   size_t shards_ = 0;
 };
 
-// FNV-1a: which documents are held out depends on their text alone.
-bool IsHeldOut(std::string_view text, double fraction) {
+// FNV-1a: which documents are held out depends on their text alone. Those below a share of kLots are.
+constexpr uint64_t kLots = 1000000;
+uint64_t Lot(std::string_view text) {
   uint64_t hash = 0xCBF29CE484222325u;
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
   hash ^= hash >> 32;
-  return static_cast<double>(hash % 1000000) < fraction * 1e6;
+  return hash % kLots;
 }
 
 double UnigramEntropy(const std::vector<uint64_t>& train, uint64_t train_total, const std::vector<uint64_t>& valid,
@@ -96,8 +97,11 @@ double UnigramEntropy(const std::vector<uint64_t>& train, uint64_t train_total, 
 
 class Packer {
  public:
-  Packer(const PackOptions& options, Tokenizer tokenizer, const std::function<void(double, uint64_t)>& progress)
+  // Documents whose lot is below `held_out` are held out.
+  Packer(const PackOptions& options, Tokenizer tokenizer, double held_out,
+         const std::function<void(double, uint64_t)>& progress)
       : options_(options),
+        held_out_(held_out),
         tokenizer_(std::move(tokenizer)),
         progress_(progress),
         pool_(options.threads),
@@ -109,6 +113,9 @@ class Packer {
     if (!report.ok()) Clear();
     return report;
   }
+
+  // The lowest lot of a document that was not held out.
+  uint64_t lowest_lot() const { return lowest_lot_; }
 
  private:
   Result<PackReport> Pack() {
@@ -202,10 +209,16 @@ class Packer {
                      fmt::format("{}, document beginning \"{}\": {}", batch[i].file, Beginning(batch[i].text),
                                  encodings[i]->error().message()));
       }
-      ShardWriter* target = side ? side : IsHeldOut(batch[i].text, options_.valid_fraction) ? &valid_ : &train_;
-      GROVE_RETURN_IF_ERROR(target->Add(encodings[i]->value().ids));
+      GROVE_RETURN_IF_ERROR((side ? side : SideOf(batch[i].text))->Add(encodings[i]->value().ids));
     }
     return Ok{};
+  }
+
+  ShardWriter* SideOf(const std::string& text) {
+    const uint64_t lot = Lot(text);
+    if (static_cast<double>(lot) < held_out_) return &valid_;
+    lowest_lot_ = std::min(lowest_lot_, lot);
+    return &train_;
   }
 
   static std::string Beginning(const std::string& text) {
@@ -246,6 +259,8 @@ class Packer {
   }
 
   const PackOptions& options_;
+  const double held_out_;
+  uint64_t lowest_lot_ = kLots;
   const Tokenizer tokenizer_;
   const std::function<void(double, uint64_t)>& progress_;
   bool prepared_ = false, folder_is_new_ = false;
@@ -258,7 +273,15 @@ class Packer {
 
 Result<PackReport> PackText(const PackOptions& options, const std::function<void(double, uint64_t)>& progress) {
   GROVE_ASSIGN_OR_RETURN(Tokenizer tokenizer, Tokenizer::Load(options.tokenizer));
-  return Packer(options, std::move(tokenizer), progress).Run();
+  Packer packer(options, std::move(tokenizer), options.valid_fraction * static_cast<double>(kLots), progress);
+  Result<PackReport> report = packer.Run();
+  const bool wants_some = options.valid_texts.empty() && options.valid_fraction > 0;
+  if (!report.ok() || !wants_some || report.value().valid_documents > 0 || report.value().train_documents < 2) {
+    return report;
+  }
+  // Of few documents none may be drawn: then the one with the lowest lot is.
+  GROVE_ASSIGN_OR_RETURN(Tokenizer again, Tokenizer::Load(options.tokenizer));
+  return Packer(options, std::move(again), static_cast<double>(packer.lowest_lot() + 1), progress).Run();
 }
 
 }  // namespace grove

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <system_error>
 #include <utility>
 
@@ -189,6 +190,12 @@ Status WriteTextFile(const std::string& path, std::string_view text) {
   GROVE_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
   GROVE_RETURN_IF_ERROR(file.Write(text));
   return file.Commit();
+}
+
+Status CheckKeepsInput(const std::string& output, const std::string& input, std::string_view option) {
+  std::error_code error;
+  if (!std::filesystem::equivalent(output, input, error)) return Ok{};
+  return Error(ErrorCode::kInvalidArgument, "--output is what " + std::string(option) + " names; choose another one");
 }
 
 Status RemoveFolder(const std::string& path) {

@@ -59,6 +59,10 @@ void RemoveTemporaryFiles();
 
 Status WriteTextFile(const std::string& path, std::string_view text);
 
+// An error if `output`, which is to be written, is the file or folder of `input`, which the option `option` names and
+// which would be lost. Either may be empty or missing.
+Status CheckKeepsInput(const std::string& output, const std::string& input, std::string_view option);
+
 // Removes a folder and all that is in it; links in it are removed, not followed. One that does not exist is no error.
 // (Not std::filesystem::remove_all: where LibTorch is the wheel, its libraries shadow half of it with an older build,
 // and the call crashes.)

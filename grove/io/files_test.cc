@@ -108,6 +108,19 @@ TEST_F(FilesTest, AFolderIsRemovedAndWhatItsLinksNameIsKept) {
   EXPECT_TRUE(RemoveFolder(tree).ok());  // is gone already
 }
 
+TEST_F(FilesTest, AnInputIsNoOutput) {
+  ASSERT_TRUE(WriteTextFile(path_, "kept").ok());
+  fs::create_symlink(path_, folder_.path() + "/link");
+  for (const std::string& same : {path_, folder_.path() + "/./file.txt", folder_.path() + "/link"}) {
+    const Status refused = CheckKeepsInput(same, path_, "--text");
+    ASSERT_FALSE(refused.ok()) << same;
+    EXPECT_NE(refused.error().message().find("--text"), std::string::npos);
+  }
+  EXPECT_TRUE(CheckKeepsInput(folder_.path() + "/other", path_, "--text").ok());
+  EXPECT_TRUE(CheckKeepsInput(path_, "", "--text").ok());
+  EXPECT_TRUE(CheckKeepsInput("", "", "--text").ok());
+}
+
 TEST_F(FilesTest, ErrorsNameThePath) {
   const Error missing = MappedFile::Open(path_).error();
   EXPECT_EQ(missing.code(), ErrorCode::kNotFound);

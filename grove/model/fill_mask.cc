@@ -48,7 +48,7 @@ Result<Encoding> EncodeText(const Parts& parts, size_t index, const std::string&
   if (!truncate) {
     return BadText(index, "has " + std::to_string(encoding.value().ids.size()) +
                               " tokens and the model takes at most " + std::to_string(limit) +
-                              "; shorten it or ask for truncation");
+                              "; shorten it or pass --truncate");
   }
   encoding = parts.tokenizer.Encode(text, {.max_length = limit});
   if (!encoding.ok()) return BadText(index, "cannot be truncated: " + encoding.error().message());

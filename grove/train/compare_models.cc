@@ -52,7 +52,7 @@ ModelComparison CompareModels(nn::TextModel& reference, nn::TextModel& model, He
     AddBatch(reference, model, head, batch, sums);
   }
   ModelComparison result;
-  result.hidden_cosine = sums.tokens > 0 ? sums.cosine / sums.tokens : 0;
+  if (sums.tokens > 0) result.hidden_cosine = sums.cosine / sums.tokens;
   if (sums.answers > 0) {
     result.kl = sums.kl / sums.answers;
     result.agreement = sums.agreed / sums.answers;
@@ -70,7 +70,7 @@ nlohmann::ordered_json ComparisonJson(const ModelComparison& comparison) {
   if (comparison.loss) json["loss"] = *comparison.loss;
   if (comparison.kl) json["kl"] = *comparison.kl;
   if (comparison.agreement) json["agreement"] = *comparison.agreement;
-  json["hidden_cosine"] = comparison.hidden_cosine;
+  if (comparison.hidden_cosine) json["hidden_cosine"] = *comparison.hidden_cosine;
   return json;
 }
 

@@ -16,7 +16,7 @@ struct ModelComparison {
   std::optional<double> reference_loss, loss;  // masked-LM loss of each, masked LMs only
   std::optional<double> kl;                    // KL(reference || model) at the masked positions, or of the classes
   std::optional<double> agreement;             // share of these whose most probable answer is the same
-  double hidden_cosine = 0;                    // of the encoders' outputs, mean over tokens; 0 where widths differ
+  std::optional<double> hidden_cosine;         // of the encoders' outputs, mean over tokens; where widths are equal
 };
 
 // Both in evaluation mode afterwards, with the same head `head`; batches on their device.

@@ -332,21 +332,24 @@ class PackedForAWhile {
   std::string folder_;
 };
 
+// The model that --overwrite replaces stays there until everything has been checked.
 Status MakeFolder(const ConvertOptions& options, bool overwrite) {
   std::error_code error;
   if (fs::exists(options.output + "/config.json", error) && !overwrite) {
     return Error(ErrorCode::kInvalidArgument,
                  options.output + " holds a model already; pass --overwrite or name another --output");
   }
-  if (fs::equivalent(options.model, options.output, error)) {
-    return Error(ErrorCode::kInvalidArgument, "--output is the folder of --model; name another one");
-  }
-  for (const char* name : {"config.json", "model.safetensors", "conversion.json"}) {
-    fs::remove(options.output + "/" + name, error);
-  }
+  GROVE_RETURN_IF_ERROR(CheckKeepsInput(options.output, options.model, "--model"));
   fs::create_directories(options.output, error);
   if (error) return Error(ErrorCode::kIo, "cannot create " + options.output + ": " + error.message());
   return Ok{};
+}
+
+void RemoveOldModel(const ConvertOptions& options) {
+  std::error_code ignored;
+  for (const char* name : {"config.json", "model.safetensors", "conversion.json"}) {
+    fs::remove(options.output + "/" + name, ignored);
+  }
 }
 
 Result<ConvertSummary> ConvertChecked(ConvertOptions options, const PretrainContext& context) {
@@ -368,6 +371,7 @@ Result<ConvertSummary> ConvertChecked(ConvertOptions options, const PretrainCont
   GROVE_RETURN_IF_ERROR(CheckFits(original.directory, data, options.length));
   Conversion conversion(options, context, std::move(compute), std::move(original), std::move(data));
   GROVE_RETURN_IF_ERROR(conversion.Prepare());
+  RemoveOldModel(options);
   conversion.ConvertLayers();
   GROVE_ASSIGN_OR_RETURN(const bool finished, conversion.Heal());
   if (!finished) return ConvertSummary{};

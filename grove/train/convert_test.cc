@@ -203,6 +203,10 @@ TEST_F(ConvertTest, ErrorsAreOneSentence) {
   const auto no_dense = Convert(twice, {});
   ASSERT_FALSE(no_dense.ok());
   EXPECT_NE(no_dense.error().message().find("leaf tree"), std::string::npos) << no_dense.error().message();
+  twice.output = Options("tree").output + "-copy";
+  fs::copy(tree, twice.output);
+  ASSERT_FALSE(Convert(twice, {.overwrite = true}).ok());
+  EXPECT_TRUE(fs::exists(twice.output + "/model.safetensors")) << "a refusal keeps the model that was there";
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "grove/io/files.h"
 #include "grove/train/compare_models.h"
 #include "grove/train/distillation.h"
 #include "grove/train/inherited_weights.h"
@@ -101,6 +102,8 @@ Status Inherit(const TeacherAndStudent& models) {
 
 Result<PretrainSummary> DistilChecked(const DistilOptions& options, const PretrainContext& context) {
   GROVE_RETURN_IF_ERROR(CheckDistilOptions(options));
+  GROVE_RETURN_IF_ERROR(CheckKeepsInput(options.output, options.teacher, "--teacher"));
+  GROVE_RETURN_IF_ERROR(CheckKeepsInput(options.output, options.student, "--student"));
   GROVE_ASSIGN_OR_RETURN(Compute compute, ComputeOf(options, context));
   GROVE_ASSIGN_OR_RETURN(const OpenedModel teacher, OpenTextModel(options.teacher, compute.device));
   GROVE_ASSIGN_OR_RETURN(TrainingData data, DataOf(options, compute));

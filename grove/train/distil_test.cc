@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "grove/io/files.h"
@@ -99,6 +100,13 @@ TEST_F(DistilTest, EveryLossFallsAndAStudentMayBeGiven) {
     EXPECT_LT(steps.back()[term], steps.front()[term]) << term;
   }
   options.student = options.output;
+  for (const std::string& input : {options.student, options.teacher}) {
+    options.output = input;
+    const auto refused = Distil(options, {.overwrite = true});
+    ASSERT_FALSE(refused.ok());
+    EXPECT_NE(refused.error().message().find("choose another one"), std::string::npos) << refused.error().message();
+    EXPECT_TRUE(std::filesystem::exists(input + "/model.safetensors"));
+  }
   options.output = Path("second");
   options.learning_rate = 1e-3;
   const Json second = Closeness(options);

@@ -8,11 +8,13 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <system_error>
 #include <utility>
 
 #include "grove/io/files.h"
 #include "grove/io/json.h"
+#include "grove/io/model_directory.h"
 #include "grove/train/task_files.h"
 #include "grove/train/task_model.h"
 
@@ -60,9 +62,15 @@ Result<ModelCard> ReadCard(const std::string& folder) {
 // One model with what it is to be asked.
 class Subject {
  public:
+  // `written` has the files of all models' answers.
   Subject(std::string path, const EvaluateOptions& options, const EvaluateContext& context, const Compute& compute,
-          ThreadPool& pool)
-      : path_(std::move(path)), options_(options), context_(context), compute_(compute), pool_(pool) {}
+          ThreadPool& pool, std::set<std::string>& written)
+      : path_(std::move(path)),
+        options_(options),
+        context_(context),
+        compute_(compute),
+        pool_(pool),
+        written_(written) {}
 
   Result<ModelScores> Execute() {
     GROVE_RETURN_IF_ERROR(Open());
@@ -91,6 +99,7 @@ class Subject {
   const EvaluateContext& context_;
   const Compute& compute_;
   ThreadPool& pool_;
+  std::set<std::string>& written_;
   ModelCard card_;
   const GlueTask* glue_ = nullptr;
   LabelSet labels_;
@@ -225,6 +234,12 @@ Status Subject::WriteAnswers(const std::string& from, const std::string& name) {
   GROVE_ASSIGN_OR_RETURN(const TaskData data, Read(from, /*label_required=*/false));
   const torch::Tensor logits = Answer(*model_, data, pad_id_, compute_, pool_);
   const std::string path = options_.predictions + "/" + name;
+  if (!written_.insert(path).second) {
+    return Error(ErrorCode::kInvalidArgument,
+                 fmt::format("{} has the answers of another of the models already; evaluate {} alone, with "
+                             "another --predictions",
+                             path, path_));
+  }
   GROVE_RETURN_IF_ERROR(WriteTextFile(path, AnswersText(data, logits, glue_)));
   result_.predictions.push_back(path);
   return Ok{};
@@ -260,7 +275,7 @@ Status Subject::PredictGlue() {
 }
 
 // Model directories among `paths` and in the folders among them, the latter in order of their names.
-Result<std::vector<std::string>> FindModels(const std::vector<std::string>& paths) {
+Result<std::vector<std::string>> FindModels(const std::vector<std::string>& paths, const EvaluateContext& context) {
   std::vector<std::string> models;
   for (const std::string& path : paths) {
     std::error_code error;
@@ -270,10 +285,18 @@ Result<std::vector<std::string>> FindModels(const std::vector<std::string>& path
     }
     std::vector<std::string> inside;
     for (const auto& entry : fs::directory_iterator(path, error)) {
-      if (IsFile(entry.path().string() + "/config.json")) inside.push_back(entry.path().string());
+      const std::string inner = entry.path().string();
+      if (!IsFile(inner + "/config.json")) continue;
+      const Result<ModelDirectory> directory = ModelDirectory::Open(inner);
+      if (directory.ok() && !directory.value().config.head.classifies()) {
+        context.notice(inner + " is no fine-tuned model and is left out");
+        continue;
+      }
+      inside.push_back(inner);
     }
     if (inside.empty()) {
-      return Error(ErrorCode::kNotFound, path + " is no model directory and holds none; name fine-tuned models");
+      return Error(ErrorCode::kNotFound,
+                   path + " is no model directory and holds none that is fine-tuned; name fine-tuned models");
     }
     std::sort(inside.begin(), inside.end());
     models.insert(models.end(), inside.begin(), inside.end());
@@ -287,13 +310,14 @@ Result<Evaluation> EvaluateChecked(const std::vector<std::string>& models, const
     return Error(ErrorCode::kInvalidArgument,
                  fmt::format("--task is {} and must be one of {}", options.task, GlueTaskNames()));
   }
-  GROVE_ASSIGN_OR_RETURN(const std::vector<std::string> found, FindModels(models));
+  GROVE_ASSIGN_OR_RETURN(const std::vector<std::string> found, FindModels(models, context));
   GROVE_ASSIGN_OR_RETURN(const Compute compute, ChooseCompute(options.device, context.threads, options.bf16));
   ThreadPool pool(context.threads);
   Evaluation evaluation;
   std::map<std::string, double> scores;
+  std::set<std::string> written;
   for (const std::string& model : found) {
-    Subject subject(model, options, context, compute, pool);
+    Subject subject(model, options, context, compute, pool, written);
     GROVE_ASSIGN_OR_RETURN(ModelScores result, subject.Execute());
     if (result.glue) scores[result.task] = result.scores.score;
     evaluation.models.push_back(std::move(result));

@@ -91,6 +91,16 @@ TEST_F(EvaluateTest, RefusesWhatIsNoTaskModel) {
   Write("glue/SST-2/train.tsv", test::OpinionRows(20, 1));
   Write("glue/SST-2/dev.tsv", test::OpinionRows(20, 2));
   Finetune("SST-2", "model");
+  fs::copy(Path("model"), Path("copy"));
+  options.predictions = Path("answers");
+  EXPECT_NE(told({Path("model"), Path("copy")}).find("answers of another"), std::string::npos);
+  options.predictions.clear();
+  fs::create_directories(Path("both"));
+  fs::rename(Path("copy"), Path("both/model"));
+  fs::copy(Path("pretrained"), Path("both/pretrained"));
+  const auto fine_tuned = Evaluate({Path("both")}, options, {});
+  ASSERT_TRUE(fine_tuned.ok()) << fine_tuned.error().message();
+  EXPECT_EQ(fine_tuned.value().models.size(), 1u);
   options.task = "MNLI";
   EXPECT_NE(told({Path("model")}).find("2 labels and MNLI"), std::string::npos) << told({Path("model")});
   options.task.clear();

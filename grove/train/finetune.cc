@@ -143,9 +143,7 @@ Result<FinetuneParts> Session::Prepare() {
 Status Session::PrepareFolder() const {
   const std::string& folder = options_.output;
   std::error_code error;
-  if (fs::equivalent(folder, options_.model, error)) {
-    return Error(ErrorCode::kInvalidArgument, "--output is the folder of --model; choose another");
-  }
+  GROVE_RETURN_IF_ERROR(CheckKeepsInput(folder, options_.model, "--model"));
   if (fs::exists(folder + "/config.json", error)) {
     if (!context_.overwrite) {
       return Error(ErrorCode::kInvalidArgument,

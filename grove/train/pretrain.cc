@@ -35,6 +35,13 @@ Status PrepareFolder(const PretrainOptions& options, const PretrainContext& cont
     return Error(ErrorCode::kInvalidArgument,
                  folder + " holds a run already; pass --resume to go on or --overwrite to start again");
   }
+  const bool model = fs::exists(folder + "/config.json", error);
+  if (model && context.resume && !context.overwrite &&
+      (!fs::exists(checkpoints, error) || fs::is_empty(checkpoints, error))) {
+    return Error(ErrorCode::kInvalidArgument, folder +
+                                                  " holds a model and no checkpoint to go on from; pass --overwrite to "
+                                                  "replace the model or choose another --output");
+  }
   if (context.overwrite && !context.resume) {
     for (const char* name : {"config.json", "model.safetensors", "training.json"})
       fs::remove(folder + "/" + name, error);
@@ -83,6 +90,7 @@ Status CheckSameJob(const PretrainOptions& recipe, ProcessGroup& group, const Tr
 
 Result<PretrainSummary> PretrainChecked(const PretrainOptions& options, const PretrainContext& context) {
   GROVE_RETURN_IF_ERROR(CheckOptions(options, /*writes=*/!context.dry_run));
+  GROVE_RETURN_IF_ERROR(CheckKeepsInput(options.output, options.start_from, "--start-from"));
   GROVE_ASSIGN_OR_RETURN(Compute compute, ComputeOf(options, context));
   GROVE_ASSIGN_OR_RETURN(TrainingData data, DataOf(options, compute));
   GROVE_ASSIGN_OR_RETURN(const ModelConfig config,

@@ -261,6 +261,28 @@ TEST_F(PretrainTest, ResumingAnotherRunIsRefused) {
   EXPECT_NE(other.error().message().find("--seed"), std::string::npos) << other.error().message();
 }
 
+TEST_F(PretrainTest, AModelIsReplacedOnlyWhereThatIsAskedFor) {
+  PretrainOptions options = Options("model");
+  options.steps = 2;
+  ASSERT_TRUE(Pretrain(options, {}).ok());
+  const std::string weights = options.output + "/model.safetensors", before = ReadTextFile(weights).value();
+  fs::remove_all(options.output + "/checkpoints");  // as in any model that was not trained here
+  options.seed = 5;
+  const auto refused = [&](const PretrainContext& context, const std::string& word) {
+    const auto summary = Pretrain(options, context);
+    ASSERT_FALSE(summary.ok()) << word;
+    EXPECT_NE(summary.error().message().find(word), std::string::npos) << summary.error().message();
+    EXPECT_EQ(ReadTextFile(weights).value(), before);
+  };
+  refused({}, "--overwrite");
+  refused({.resume = true}, "no checkpoint to go on from");
+  options.start_from = options.output + "/";
+  for (const bool resume : {false, true}) refused({.resume = resume, .overwrite = true}, "--start-from");
+  options.start_from.clear();
+  ASSERT_TRUE(Pretrain(options, {.overwrite = true}).ok());
+  EXPECT_NE(ReadTextFile(weights).value(), before);
+}
+
 TEST_F(PretrainTest, ALossThatIsNoNumberEndsTheRun) {
   PretrainOptions options = Options("run");
   options.learning_rate = 10;
