@@ -174,6 +174,19 @@ size_t Encoder::TokensOfThread() const {
   return std::max<size_t>(kBytes / sizeof(float) / static_cast<size_t>(config_.width), 64);
 }
 
+// Whether a tree or mixture stores more than the caches hold: each share would bring its weights from memory again, and
+// few tokens of a share come to each leaf.
+bool Encoder::HasHeavyLayers() const {
+  constexpr int64_t kCachesHoldBytes = int64_t{32} << 20;
+  for (int64_t i = 0; i < config_.layers; ++i) {
+    const FeedForwardConfig& layer = config_.FeedForwardOf(i);
+    const Precision precision = HasLowPrecision(layer) ? *options_.precision : Precision::kFp32;
+    const int64_t bytes = precision == Precision::kFp32 ? 4 : precision == Precision::kBf16 ? 2 : 1;
+    if (layer.conditional() && 2 * layer.StoredNeurons() * config_.width * bytes > kCachesHoldBytes) return true;
+  }
+  return false;
+}
+
 // Each share by one thread, with memory that stays with it from call to call.
 void Encoder::RunShares(const PackedTokens& tokens, const Shares& shares, float* hidden) const {
   pool_->ParallelFor(shares.first.size(), 1, [&](size_t begin, size_t end) {
@@ -202,6 +215,7 @@ void Encoder::RunParts(const PackedTokens& tokens, size_t most, Arena& arena, fl
 
 Status Encoder::Run(const TokenBatch& batch, Arena& arena, float* hidden, const Observer* observe) const {
   constexpr size_t kLeastShare = 512;  // tokens: fewer are slower where leaves or experts take them
+  constexpr size_t kHeavyParts = 8;    // as many tokens as stay in the caches, this many times
   GROVE_RETURN_IF_ERROR(Check(batch));
   if (batch.ids.empty()) return Ok{};
   const Arena::Scope scope(arena);
@@ -213,6 +227,8 @@ Status Encoder::Run(const TokenBatch& batch, Arena& arena, float* hidden, const 
     RunParts(tokens, tokens.tokens, arena, packed, observe);
   } else if (options_.tokens_at_once > 0) {
     RunParts(tokens, options_.tokens_at_once, arena, packed, nullptr);
+  } else if (HasHeavyLayers()) {
+    RunParts(tokens, most * std::max(threads, kHeavyParts), arena, packed, nullptr);
   } else if (const Shares shares = ShareOut(tokens, threads, kLeastShare, most, arena); !shares.first.empty()) {
     RunShares(tokens, shares, packed);
   } else {

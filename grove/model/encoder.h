@@ -43,7 +43,8 @@ struct EncoderOptions {
   // nobody is told.
   std::function<void(int64_t layer, const float* x, size_t tokens)> observe = {};
   // A batch of more tokens goes through the model in parts of whole sequences, each by all threads. 0: as many as stay
-  // in the caches, and each part by one thread where there are enough sequences for all.
+  // in the caches, and each part by one thread where there are enough sequences for all; more, and all threads
+  // together, where a layer's weights are more than the caches hold.
   size_t tokens_at_once = 0;
 };
 
@@ -95,6 +96,7 @@ class Encoder {
   void RunLayer(size_t index, const PackedTokens& tokens, const Buffers& buffers, Arena& arena) const;
   const LayerNorm* NormBefore(size_t index) const;
   size_t TokensOfThread() const;
+  bool HasHeavyLayers() const;
 
   ModelConfig config_;
   EncoderOptions options_;  // with a precision

@@ -270,12 +270,8 @@ TEST_F(EncoderTest, PartsOfABatchGiveWhatTheWholeGives) {
   }
 }
 
-// Enough sequences for each thread to take some through all layers.
+// Enough sequences for each thread to take some through all layers, or weights that all threads had better read once.
 TEST_F(EncoderTest, LargeBatchesGiveWhatPartsGive) {
-  ModelConfig config = SmallConfig();
-  config.feed_forward = {.kind = FeedForwardKind::kLeafTree, .depth = 4, .leaf_width = 8, .paths = 2};
-  config.max_length = 64;
-  const ModelDirectory directory = Open(config, test::MakeRandomTensors(config, 3));
   constexpr size_t kBatch = 64, kLength = 64;
   std::vector<int32_t> ids(kBatch * kLength);
   std::vector<uint8_t> mask(ids.size());
@@ -284,12 +280,18 @@ TEST_F(EncoderTest, LargeBatchesGiveWhatPartsGive) {
     mask[i] = i % kLength < 32 + i / kLength / 2 ? 1 : 0;
   }
   const TokenBatch batch{.ids = ids, .mask = mask, .batch = kBatch, .length = kLength};
-  const AlignedArray<float> parts =
-      Encoder::Load(directory, &pool_, {.tokens_at_once = 100}).value().Forward(batch).value();
-  for (const size_t threads : {1, 2, 4}) {
-    ThreadPool pool(threads);
-    const AlignedArray<float> shares = Encoder::Load(directory, &pool).value().Forward(batch).value();
-    EXPECT_EQ(std::memcmp(shares.data(), parts.data(), parts.size() * sizeof(float)), 0) << threads;
+  for (const int64_t depth : {4, 14}) {  // of 16 leaves, or 67 MB
+    ModelConfig config = SmallConfig();
+    config.max_length = 64;
+    config.feed_forward = {.kind = FeedForwardKind::kLeafTree, .depth = depth, .leaf_width = 16, .paths = 2};
+    const ModelDirectory directory = Open(config, test::MakeRandomTensors(config, 3));
+    const AlignedArray<float> parts =
+        Encoder::Load(directory, &pool_, {.tokens_at_once = 100}).value().Forward(batch).value();
+    for (const size_t threads : {1, 2, 4}) {
+      ThreadPool pool(threads);
+      const AlignedArray<float> shares = Encoder::Load(directory, &pool).value().Forward(batch).value();
+      EXPECT_EQ(std::memcmp(shares.data(), parts.data(), parts.size() * sizeof(float)), 0) << depth << ' ' << threads;
+    }
   }
 }
 
