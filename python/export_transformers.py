@@ -100,6 +100,15 @@ def widen(weights: pathlib.Path, out: pathlib.Path) -> None:
     temporary.replace(out)
 
 
+def check_can_widen(model: pathlib.Path) -> None:
+    """Before anything is written."""
+    try:
+        import safetensors.torch  # noqa: F401, PLC0415  only here
+    except ImportError as error:
+        raise ValueError(f"{model} has int8 weights, which are widened with PyTorch and safetensors ({error}); "
+                         "pip install torch safetensors") from error
+
+
 def export(model: pathlib.Path, out: pathlib.Path) -> str:
     """Returns the Auto class that the model has the weights for."""
     for name in ("config.json", "model.safetensors"):
@@ -108,6 +117,8 @@ def export(model: pathlib.Path, out: pathlib.Path) -> str:
     config = export_config(model)
     int8 = config.pop("weight_precision", None) == "int8"
     config.pop("quantization_config", None)
+    if int8:
+        check_can_widen(model)
     out.mkdir(parents=True, exist_ok=True)
     if not out.samefile(model):
         for name in ("tokenizer.json", "vocab.txt", "training.json") + (() if int8 else ("model.safetensors",)):
