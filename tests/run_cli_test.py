@@ -119,7 +119,7 @@ class Run(program.ProgramTest):
         results = self.finish(processes)
         self.skip_without_gloo(results)
         self.assertEqual([code for code, _, _ in results], [0, 128 + signal.SIGTERM], results)
-        self.assertIn("written; go on with --resume", results[0][2])
+        self.assertIn("written; go on with the same command and --resume", results[0][2])
         self.assertEqual(len(list((self.model / "checkpoints").iterdir())), 1)
 
     def test_a_wrong_environment_is_a_sentence(self):
