@@ -40,6 +40,7 @@ bool MachineHasTiles() { return false; }
 #endif
 
 std::atomic<bool> tiles_allowed{true};
+std::atomic<int64_t> forced{0};  // the one target that is allowed; 0: all
 
 std::vector<std::string> Names(int64_t targets) {
   std::vector<std::string> names;
@@ -67,6 +68,13 @@ int64_t Available() {
   return available;
 }
 
+// What may be used now. Kernels ask this at every call: hwy::SupportedTargets() asks the processor each time (cpuid),
+// which takes 20 to 70 microseconds in a virtual machine.
+int64_t Usable() {
+  const int64_t only = forced.load(std::memory_order_relaxed);
+  return only == 0 ? Available() : only;
+}
+
 std::vector<std::string> WithTiles(bool tiles, std::vector<std::string> names) {
   if (tiles) names.emplace(names.begin(), kTilesName);
   return names;
@@ -86,7 +94,7 @@ bool ActiveTargetHasTiles() { return tiles_allowed.load(std::memory_order_relaxe
 bool ActiveTargetMultipliesBf16() {
 #if defined(__x86_64__) && defined(__GNUC__)
   static const bool fast = __builtin_cpu_supports("avx512bf16") && !__builtin_cpu_is("intel");
-  return fast && (hwy::SupportedTargets() & (HWY_AVX3 | HWY_AVX3_DL)) != 0;
+  return fast && (Usable() & (HWY_AVX3 | HWY_AVX3_DL)) != 0;
 #else
   return false;
 #endif
@@ -94,7 +102,7 @@ bool ActiveTargetMultipliesBf16() {
 
 std::string ActiveTarget() {
   if (ActiveTargetHasTiles()) return std::string(kTilesName);
-  const int64_t usable = Available() & hwy::SupportedTargets();
+  const int64_t usable = Usable();
   return hwy::TargetName(usable & -usable);
 }
 
@@ -114,6 +122,7 @@ Status ForceTarget(std::string_view name) {
     }
   }
   tiles_allowed = tiles;
+  forced = chosen;
   hwy::SetSupportedTargetsForTest(chosen);
   hwy::GetChosenTarget().Update(hwy::SupportedTargets());
   return Ok{};

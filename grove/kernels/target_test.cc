@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 
 namespace grove {
 namespace {
@@ -33,6 +34,20 @@ TEST(Target, UnknownNameIsAnErrorThatListsTheChoices) {
   ASSERT_FALSE(status.ok());
   EXPECT_NE(status.error().message().find("AVX9"), std::string::npos);
   EXPECT_NE(status.error().message().find(AvailableTargets().front()), std::string::npos);
+}
+
+// Kernels ask at every call, where a question to the processor itself would cost more than their work.
+TEST(Target, IsAskedInNanoseconds) {
+  constexpr int kQuestions = 10'000;
+  double least = 1;  // seconds, of five tries: the machine may be busy
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    const auto begin = std::chrono::steady_clock::now();
+    int yes = 0;
+    for (int i = 0; i < kQuestions; ++i) yes += ActiveTargetMultipliesBf16() + ActiveTargetHasTiles();
+    EXPECT_EQ(yes % kQuestions, 0);
+    least = std::min(least, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
+  EXPECT_LT(least / kQuestions, 2e-6);
 }
 
 }  // namespace
