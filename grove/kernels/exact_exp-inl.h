@@ -41,18 +41,6 @@ inline float ExactExpOf(float z) {
   return p * std::bit_cast<float>((std::bit_cast<int32_t>(shifted) - (kToIntegerBits - 127)) << 23);
 }
 
-// Rounded to 12 significant bits, tiny values to 0: products of two such numbers are exact (RoundToTwelveBits() in
-// model/row_ops.h, of a vector).
-HWY_INLINE FloatVec TwelveBits(FloatVec x) {
-  const FloatTag d;
-  const hn::RebindToSigned<FloatTag> di;
-  const auto bits = hn::BitCast(di, x);
-  const auto odd = hn::And(hn::ShiftRight<12>(bits), hn::Set(di, 1));
-  const auto rounded = hn::AndNot(hn::Set(di, 0xFFF), hn::Add(bits, hn::Add(hn::Set(di, 0x7FF), odd)));
-  const auto tiny = hn::Lt(hn::And(bits, hn::Set(di, 0x7FFFFFFF)), hn::Set(di, 67 << 23));
-  return hn::BitCast(d, hn::IfThenZeroElse(tiny, rounded));
-}
-
 // log(1 + u), 0 <= u <= 1, as 2 artanh(u / (2 + u)).
 HWY_INLINE FloatVec ExactLog1p(FloatVec u) {
   const FloatTag d;

@@ -10,7 +10,7 @@
 #include "grove/kernels/target.h"
 #include "grove/model/attention_amx.h"
 #include "grove/model/attention_head.h"
-#include "grove/model/row_ops.h"
+#include "grove/model/attention_whole.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "grove/model/attention.cc"
@@ -68,11 +68,6 @@ HWY_NOINLINE void AttendTile(const HeadKeys& head, const HeadQueries& queries, s
   for (size_t r = 0; r < kRows; ++r) {
     const float* query = queries.query + (row + r) * queries.stride;
     for (size_t i = 0; i < head.depth; ++i) scaled[r * head.depth + i] = query[i] * scale;
-    if (queries.exact) {
-      for (size_t i = 0; i < head.depth; ++i) {
-        scaled[r * head.depth + i] = RoundToTwelveBits(scaled[r * head.depth + i]);
-      }
-    }
     state.largest[r] = -std::numeric_limits<float>::infinity();
     state.sum[r] = 0;
   }
@@ -81,9 +76,7 @@ HWY_NOINLINE void AttendTile(const HeadKeys& head, const HeadQueries& queries, s
     Scores<kRows>(head, scaled, first, padded, state.scores);
     float shrink[kRows];
     for (size_t r = 0; r < kRows; ++r) {
-      float* scores = state.scores + r * kKeyBlock;
-      shrink[r] = queries.exact ? ExactSoftmaxBlock(scores, count, padded, state.largest[r], state.sum[r])
-                                : SoftmaxBlock(scores, count, padded, 1.0f, state.largest[r], state.sum[r]);
+      shrink[r] = SoftmaxBlock(state.scores + r * kKeyBlock, count, padded, 1.0f, state.largest[r], state.sum[r]);
     }
     AddValues<kRows>(head, state, shrink, first == 0, first, count, mixed);
   }
@@ -99,7 +92,7 @@ void AttendHead(const HeadRows& from, float* out, size_t out_stride, float* scra
   const size_t depth = from.depth, count = from.rows.count;
   float* mixed = scratch + kTileRows * depth;
   const HeadKeys head = PackHead(from, mixed + kTileRows * PadColumns(depth));
-  const HeadQueries queries{from.qkv + from.rows.begin * from.stride, from.stride, count, out, out_stride, from.exact};
+  const HeadQueries queries{from.qkv + from.rows.begin * from.stride, from.stride, count, out, out_stride};
   for (size_t row = 0; row < count; row += kTileRows) {
     for (size_t next = row + kTileRows; next < std::min(count, row + 2 * kTileRows); ++next) {
       PrefetchFloats(queries.query + next * queries.stride, depth);
@@ -145,11 +138,12 @@ void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t*
     const SequenceRows& rows = shape.sequences[task / shape.heads];
     const size_t head = task % shape.heads;
     if (rows.count == 0) return;
+    const HeadRows from{qkv + head * 3 * depth, stride, depth, rows, is_key};
+    float* to = out + rows.begin * width + head * depth;
+    if (shape.exact) return AttendHeadWhole(from, to, width);
     const size_t value_stride = PadColumns(depth), tile = kWidestTile * (depth + value_stride);
     float* scratch = ThreadScratch(tile + depth * PadColumns(rows.count) + rows.count * value_stride);
-    HWY_DYNAMIC_DISPATCH(AttendHead)
-    ({qkv + head * 3 * depth, stride, depth, rows, is_key, shape.exact}, out + rows.begin * width + head * depth, width,
-     scratch);
+    HWY_DYNAMIC_DISPATCH(AttendHead)(from, to, width, scratch);
   };
   pool.ParallelFor(shape.sequences.size() * shape.heads, 1, [&](size_t begin, size_t end) {
     for (size_t task = begin; task < end; ++task) run(task);

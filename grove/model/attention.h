@@ -21,7 +21,7 @@ struct AttentionShape {
   std::span<const SequenceRows> sequences;
   size_t heads = 0;
   size_t head_width = 0;
-  // Queries, keys, values and probabilities are rounded to 12 significant bits: every target then gives the same bits.
+  // In whole numbers, to which queries, keys, values and probabilities are rounded: every target gives the same bits.
   bool exact = false;
 
   size_t width() const { return heads * head_width; }

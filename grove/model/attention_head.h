@@ -21,7 +21,6 @@ struct HeadRows {
   size_t stride, depth;
   SequenceRows rows;
   const uint8_t* is_key;
-  bool exact;
 };
 
 // Keys and values as tiles read them.
@@ -40,7 +39,6 @@ struct HeadQueries {
   size_t stride, count;
   float* out;
   size_t out_stride;
-  bool exact;
 };
 
 // A head's part of a row comes from memory in pieces too short for the processor to see where the next one is.

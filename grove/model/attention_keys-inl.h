@@ -7,7 +7,6 @@
 #include <array>
 #include <cstddef>
 
-#include "grove/kernels/exact_exp-inl.h"
 #include "grove/kernels/transpose-inl.h"
 #include "grove/model/attention_head.h"
 
@@ -62,11 +61,6 @@ HWY_INLINE HeadKeys PackHead(const HeadRows& from, float* memory) {
   }
   if (to % kAttentionPad != 0)
     TransposeKeys(block, to % kAttentionPad, depth, head.padded, keys + to / kAttentionPad * kAttentionPad);
-  const FloatTag d;
-  const size_t size = depth * head.padded + head.count * head.value_stride;  // a multiple of kAttentionPad
-  for (size_t i = 0; from.exact && i < size; i += hn::Lanes(d)) {
-    hn::StoreU(TwelveBits(hn::LoadU(d, memory + i)), d, memory + i);
-  }
   head.keys = keys;
   head.values = values;
   return head;

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "grove/kernels/target.h"
-#include "grove/model/row_ops.h"
 
 namespace grove {
 namespace {
@@ -154,13 +153,12 @@ TEST(Attention, ASequenceHasTheSameBitsInEveryBatch) {
   }
 }
 
-// Rounded to 12 bits, with guards around what is written, after a longer call has left its rows in the thread's memory.
-std::vector<float> ExactAttention(const Case& c, const std::vector<uint8_t>& is_key) {
+// In whole numbers, with guards around what is written, after a longer call has left its rows in the thread's memory.
+std::vector<float> ExactAttention(const Case& c, const std::vector<float>& qkv, const std::vector<uint8_t>& is_key) {
   ThreadPool pool(1);
   const Case longer{.heads = 1, .head_width = 64, .lengths = {700}, .masked = false};
   std::vector<float> nans(700 * 3 * 64, std::numeric_limits<float>::quiet_NaN()), ignored(700 * 64);
-  SelfAttention({SequencesOf(longer), 1, 64}, nans.data(), nullptr, ignored.data(), pool);
-  const std::vector<float> qkv = RandomQkv(c);
+  SelfAttention({SequencesOf(longer), 1, 64, true}, nans.data(), nullptr, ignored.data(), pool);
   const size_t size = Rows(c) * c.heads * c.head_width;
   std::vector<float> out(size + 1, -7.0f);
   SelfAttention({SequencesOf(c), c.heads, c.head_width, true}, qkv.data(), is_key.empty() ? nullptr : is_key.data(),
@@ -170,47 +168,71 @@ std::vector<float> ExactAttention(const Case& c, const std::vector<uint8_t>& is_
   return out;
 }
 
+std::vector<float> ExactOnEveryTarget(const Case& c, const std::vector<float>& qkv,
+                                      const std::vector<uint8_t>& is_key = {}) {
+  std::vector<float> first;
+  for (const std::string& target : AvailableTargets()) {
+    EXPECT_TRUE(ForceTarget(target).ok());
+    const std::vector<float> out = ExactAttention(c, qkv, is_key);
+    if (first.empty()) first = out;
+    EXPECT_EQ(out, first) << target << ", width " << c.head_width;
+  }
+  EXPECT_TRUE(ForceTarget("").ok());
+  return first;
+}
+
 TEST(Attention, ExactBitsAreThoseOfEveryTargetAndNearPlainSums) {
   for (const size_t width : {1, 3, 4, 7, 31, 33, 64}) {
-    const Case c{.heads = 2, .head_width = width, .lengths = {1, 31, 32, 33, 65, 257}, .masked = true};
+    const Case c{.heads = 2, .head_width = width, .lengths = {1, 31, 32, 33, 65, 257, 389}, .masked = true};
+    const std::vector<float> qkv = RandomQkv(c);
     std::vector<uint8_t> is_key(Rows(c), 1);
     for (size_t row = 0; row < Rows(c); ++row) is_key[row] = row % 5 == 3 || row < 1 ? 0 : 1;  // the first has no key
     for (const std::vector<uint8_t>& mask : {std::vector<uint8_t>(), is_key}) {
-      std::vector<float> first;
-      for (const std::string& target : AvailableTargets()) {
-        ASSERT_TRUE(ForceTarget(target).ok());
-        const std::vector<float> out = ExactAttention(c, mask);
-        if (first.empty()) first = out;
-        ASSERT_EQ(out, first) << target << ", width " << width;
+      const std::vector<float> out = ExactOnEveryTarget(c, qkv, mask);
+      for (const SequenceRows& rows : SequencesOf(c)) {
+        for (size_t row = rows.begin + rows.count / 3; row < rows.begin + rows.count; row += 40) {
+          if (row == 0) continue;
+          const std::vector<double> expected = Plain(c, qkv, mask, rows, row, 1);
+          for (size_t i = 0; i < width; ++i) EXPECT_NEAR(out[row * 2 * width + width + i], expected[i], 0.02) << row;
+        }
       }
-      const std::vector<float> qkv = RandomQkv(c);
-      const SequenceRows last = SequencesOf(c).back();
-      const std::vector<double> expected = Plain(c, qkv, mask, last, last.begin + 100, 1);
-      for (size_t i = 0; i < width; ++i)
-        EXPECT_NEAR(first[(last.begin + 100) * 2 * width + width + i], expected[i], 0.02);
     }
   }
-  ASSERT_TRUE(ForceTarget("").ok());
 }
 
-// The only key of a sequence has the weight 1.
-TEST(Attention, ExactValuesAreRoundedToTwelveBits) {
-  const float infinity = std::numeric_limits<float>::infinity();
-  const std::vector<float> values = {0.0f,        -0.0f,         1.0f,        -1.0f,       1.00012207f,
-                                     1.00036621f, -1.00012207f,  3.14159274f, -2.7182817f, 0x1p-60f,
-                                     -0x1p-60f,   0x1p-61f,      -0x1p-61f,   1e-30f,      1e30f,
-                                     0x1.FFFp3f,  0x1.FFFFFEp3f, infinity,    -infinity,   123.456f};
+// The only key of a sequence has the weight 1, and its values are the largest of their columns.
+TEST(Attention, ExactValueOfOneKeyIsItself) {
+  const std::vector<float> values = {0.0f,       -0.0f,    1.0f,       -1.0f, 1.00012207f, 3.14159274f,
+                                     -2.718281f, 0x1p-60f, -0x1p-100f, 1e30f, 1e-37f,      123.456f};
   const size_t width = values.size();
-  std::vector<float> qkv(3 * width, 0.5f), out(width);
+  std::vector<float> qkv(3 * width, 0.5f);
   std::copy(values.begin(), values.end(), qkv.begin() + static_cast<ptrdiff_t>(2 * width));
-  ThreadPool pool(1);
-  const std::vector<SequenceRows> one = {{0, 1}};
-  for (const std::string& target : AvailableTargets()) {
-    ASSERT_TRUE(ForceTarget(target).ok());
-    SelfAttention({one, 1, width, true}, qkv.data(), nullptr, out.data(), pool);
-    for (size_t i = 0; i < width; ++i) EXPECT_EQ(out[i], RoundToTwelveBits(values[i])) << target << " " << values[i];
+  const std::vector<float> out =
+      ExactOnEveryTarget({.heads = 1, .head_width = width, .lengths = {1}, .masked = false}, qkv);
+  for (size_t i = 0; i < width; ++i) EXPECT_NEAR(out[i], values[i], 1e-36 + 1e-6 * std::abs(values[i])) << values[i];
+}
+
+// Queries and keys without a direction: every key counts the same, on both sides of a block's end.
+TEST(Attention, ExactSharesOfZerosAreEqual) {
+  const Case c{.heads = 1, .head_width = 16, .lengths = {70, 300}, .masked = false};
+  for (const size_t zeroed : {0, 1}) {  // query or key
+    std::vector<float> qkv = RandomQkv(c);
+    for (size_t row = 0; row < Rows(c); ++row) std::fill_n(qkv.begin() + (row * 3 + zeroed) * 16, 16, 0.0f);
+    const std::vector<float> out = ExactOnEveryTarget(c, qkv);
+    for (const SequenceRows& rows : SequencesOf(c)) {
+      const std::vector<double> expected = Plain(c, qkv, {}, rows, rows.begin, 0);
+      for (size_t i = 0; i < 16; ++i) EXPECT_NEAR(out[(rows.begin + 1) * 16 + i], expected[i], 1e-3);
+    }
   }
-  ASSERT_TRUE(ForceTarget("").ok());
+}
+
+// What the sums of integers can hold: all products of the largest size and of one sign.
+TEST(Attention, ExactSumsHoldTheLargestProducts) {
+  for (const size_t width : {64, 256, 1030}) {
+    const Case c{.heads = 1, .head_width = width, .lengths = {520}, .masked = false};
+    std::vector<float> qkv(Rows(c) * 3 * width, 3.0f);
+    for (const float out : ExactOnEveryTarget(c, qkv)) ASSERT_NEAR(out, 3.0f, 1e-5);
+  }
 }
 
 // The largest score may come late: what was gathered before shrinks to nothing without overflow.
@@ -224,8 +246,10 @@ TEST(Attention, LargeScoresInALaterBlock) {
   }
   std::vector<float> out(300 * 8);
   ThreadPool pool(1);
-  SelfAttention({SequencesOf(c), 1, 8}, qkv.data(), nullptr, out.data(), pool);
-  for (size_t i = 0; i < 8; ++i) EXPECT_FLOAT_EQ(out[i], -7.5f);
+  for (const bool exact : {false, true}) {
+    SelfAttention({SequencesOf(c), 1, 8, exact}, qkv.data(), nullptr, out.data(), pool);
+    for (size_t i = 0; i < 8; ++i) EXPECT_NEAR(out[i], -7.5f, exact ? 0.01 : 1e-5);
+  }
 }
 
 }  // namespace
