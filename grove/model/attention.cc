@@ -8,8 +8,8 @@
 
 #include "grove/base/aligned.h"
 #include "grove/kernels/target.h"
-#include "grove/model/attention_amx.h"
 #include "grove/model/attention_head.h"
+#include "grove/model/attention_narrow.h"
 #include "grove/model/attention_whole.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -150,7 +150,9 @@ void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t*
   });
 }
 
-bool HasNarrowAttention(size_t head_width) { return head_width % 2 == 0 && ActiveTargetHasTiles(); }
+bool HasNarrowAttention(size_t head_width) {
+  return head_width % 2 == 0 && (ActiveTargetHasTiles() || ActiveTargetMultipliesBf16());
+}
 
 void NarrowSelfAttention(const AttentionShape& shape, const NarrowAttentionRows& rows, const uint8_t* is_key,
                          ThreadPool& pool) {
@@ -160,9 +162,9 @@ void NarrowSelfAttention(const AttentionShape& shape, const NarrowAttentionRows&
       const SequenceRows& sequence = shape.sequences[task / shape.heads];
       const size_t head = task % shape.heads, first = sequence.begin;
       if (sequence.count == 0) continue;
-      AttendHeadAmx({rows.qkv + first * rows.stride + head * 3 * depth, rows.stride, sequence.count, depth,
-                     is_key == nullptr ? nullptr : is_key + first, rows.out + first * rows.out_stride + head * depth,
-                     rows.out_stride});
+      AttendHeadNarrow({rows.qkv + first * rows.stride + head * 3 * depth, rows.stride, sequence.count, depth,
+                        is_key == nullptr ? nullptr : is_key + first, rows.out + first * rows.out_stride + head * depth,
+                        rows.out_stride});
     }
   });
 }

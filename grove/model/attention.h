@@ -37,7 +37,7 @@ struct AttentionShape {
 void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t* is_key, float* out, ThreadPool& pool);
 
 // The same in bf16, probabilities too, with sums in fp32. Only where HasNarrowAttention(): with the tile registers of
-// AMX, heads of an even width. `exact` is not looked at.
+// AMX or where ActiveTargetMultipliesBf16(), heads of an even width. `exact` is not looked at.
 struct NarrowAttentionRows {
   const Bf16* qkv;  // [rows, heads, 3, head_width], rows `stride` apart
   size_t stride;

@@ -9,7 +9,7 @@
 
 #include "grove/base/aligned.h"
 #include "grove/model/attention.h"
-#include "grove/model/attention_amx.h"
+#include "grove/model/attention_narrow.h"
 
 namespace grove {
 

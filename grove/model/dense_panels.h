@@ -53,7 +53,7 @@ struct DensePanels {
   DenseActivation activation;
   size_t panel_bytes;                    // of 32 columns
   size_t panel_columns = kPanelColumns;  // fp32 only
-  Bf16* narrow = nullptr;                // RunAmxPanels() only: written in place of y, y_stride apart
+  Bf16* narrow = nullptr;                // RunAmxPanels(), RunBf16Panels(): written in place of y, y_stride apart
   // int8 only: what a product of integers is worth, and what is to be taken off it before.
   const float* row_scales = nullptr;     // [rows]
   const float* column_scales = nullptr;  // [columns rounded up to 32]

@@ -224,7 +224,7 @@ void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* 
 }
 
 bool DenseProduct::TakesNarrowRows() const {
-  return state_->shape.precision == Precision::kBf16 && ActiveTargetHasTiles();
+  return state_->shape.precision == Precision::kBf16 && MultipliesBf16Pairs();
 }
 
 size_t DenseProduct::NarrowStride(size_t width) { return Bf16RowStride(width); }

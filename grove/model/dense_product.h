@@ -58,8 +58,9 @@ class DenseProduct {
   // tile fall on the same few places of the first-level cache: PaddedStride() avoids them.
   void Forward(const float* x, size_t x_stride, size_t rows, float* y, size_t y_stride, ThreadPool& pool) const;
 
-  // Whether the next two may be used: bf16 with the tile registers of AMX. What one product gives is then rounded at
-  // once for the next, to the same bits, and half the bytes go to memory and back. `in` of the next must be even.
+  // Whether the next two may be used: bf16 with AMX or, where it is fast, AVX512-BF16. What one product gives is then
+  // rounded at once for the next, to the same bits, and half the bytes go to memory and back. `in` of the next must be
+  // even.
   bool TakesNarrowRows() const;
   static size_t NarrowStride(size_t width);
   void ForwardToNarrow(const float* x, size_t x_stride, size_t rows, Bf16* y, size_t y_stride, ThreadPool& pool) const;

@@ -9,7 +9,6 @@
 #include <iterator>
 
 #include "grove/base/check.h"
-#include "grove/kernels/rounded_gelu.h"
 #include "grove/model/dense_panels.h"
 #include "grove/model/row_ops.h"
 #include "grove/quant/amx_block.h"
@@ -21,13 +20,14 @@
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
 
+#include "grove/model/finish_bf16.h"
+
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,prefer-vector-width=512")
 
 namespace grove {
 namespace {
 
-constexpr size_t kLanes = 16;
 constexpr size_t kGroupBytes = 4;               // of a row: two bf16 or four integers
 constexpr size_t kStepGroups = 16;              // what a tile takes of a row
 constexpr size_t kCutGroups = 8 * kStepGroups;  // 16 KiB of a panel
@@ -42,32 +42,6 @@ constexpr size_t Groups(Quantization precision, size_t in) {
   return (in + group - 1) / group;
 }
 
-// The lanes of columns [half, columns) of a panel.
-__mmask16 Lanes(size_t columns, size_t half) {
-  const size_t count = columns > half ? std::min(columns - half, kLanes) : 0;
-  return static_cast<__mmask16>((1u << count) - 1);
-}
-
-// grove/kernels/rounded_gelu.h
-__m512 RoundedGelu(__m512 x) {
-  const __m512 bounded = _mm512_max_ps(x, _mm512_set1_ps(-kRoundedGeluEnd));
-  const __m512 z = _mm512_min_ps(bounded, _mm512_set1_ps(kRoundedGeluEnd));
-  const __m512 scale = _mm512_set1_ps(2.0f / (kRoundedGeluEnd * kRoundedGeluEnd));
-  const __m512 u = _mm512_fmsub_ps(_mm512_mul_ps(z, z), scale, _mm512_set1_ps(1.0f));
-  __m512 sum = _mm512_set1_ps(kRoundedGeluTerms[0]);
-#pragma GCC unroll 16
-  for (size_t i = 1; i < std::size(kRoundedGeluTerms); ++i) {
-    sum = _mm512_fmadd_ps(sum, u, _mm512_set1_ps(kRoundedGeluTerms[i]));
-  }
-  return _mm512_mul_ps(bounded, _mm512_fmadd_ps(sum, z, _mm512_set1_ps(0.5f)));
-}
-
-template <DenseActivation kActivation>
-__m512 ActivateBf16(__m512 x) {
-  if constexpr (kActivation == DenseActivation::kGelu) return RoundedGelu(x);
-  return kActivation == DenseActivation::kRelu ? _mm512_max_ps(x, _mm512_setzero_ps()) : x;
-}
-
 // A part of the product: groups [begin, end) of the sums, rows [row, row + rows) of the task, one panel.
 struct Part {
   size_t begin, end;
@@ -78,39 +52,9 @@ struct Part {
   size_t ahead_bytes;
 };
 
-// values: sums [rows, 32].
-template <DenseActivation kActivation>
-void FinishBf16(const DensePanels& task, const Part& part, const float* values) {
-  for (size_t half = 0; half < part.columns; half += kLanes) {
-    const __m512 bias = _mm512_loadu_ps(task.bias + part.column + half);
-    const __mmask16 lanes = Lanes(part.columns, half);
-    for (size_t r = 0; r < part.rows; ++r) {
-      const __m512 sum = _mm512_add_ps(_mm512_load_ps(values + r * kPanelColumns + half), bias);
-      const __m512 value = ActivateBf16<kActivation>(sum);
-      const size_t to = (part.row + r) * task.y_stride + part.column + half;
-      if (task.narrow != nullptr) {
-        _mm256_mask_storeu_epi16(task.narrow + to, lanes, (__m256i)_mm512_cvtneps_pbh(value));
-      } else {
-        _mm512_mask_storeu_ps(task.y + to, lanes, value);
-      }
-    }
-  }
-}
-
-void FinishBf16(const DensePanels& task, const Part& part, const float* values) {
-  switch (task.activation) {
-    case DenseActivation::kGelu:
-      return FinishBf16<DenseActivation::kGelu>(task, part, values);
-    case DenseActivation::kNone:
-      return FinishBf16<DenseActivation::kNone>(task, part, values);
-    case DenseActivation::kRelu:
-      return FinishBf16<DenseActivation::kRelu>(task, part, values);
-  }
-}
-
 void CopyRows(const float* from, size_t from_stride, size_t rows, size_t columns, float* to, size_t to_stride) {
-  for (size_t half = 0; half < columns; half += kLanes) {
-    const __mmask16 lanes = Lanes(columns, half);
+  for (size_t half = 0; half < columns; half += kFloatLanes) {
+    const __mmask16 lanes = LanesOf(columns, half);
     for (size_t r = 0; r < rows; ++r) {
       const __m512 values = _mm512_maskz_loadu_ps(lanes, from + r * from_stride + half);
       _mm512_mask_storeu_ps(to + r * to_stride + half, lanes, values);
@@ -124,7 +68,7 @@ void CopyToResult(const DensePanels& task, const Part& part, const float* values
 }
 
 void FinishInt8(const DensePanels& task, const Part& part, float* values) {
-  for (size_t half = 0; half < kPanelColumns; half += kLanes) {
+  for (size_t half = 0; half < kPanelColumns; half += kFloatLanes) {
     const __m512 bias = _mm512_loadu_ps(task.bias + part.column + half);
     const __m512 scales = _mm512_loadu_ps(task.column_scales + part.column + half);
     const __m512i excess = _mm512_loadu_si512(task.excess + part.column + half);
@@ -193,7 +137,8 @@ void RunPart(AmxTiles& tiles, Quantization precision, const DensePanels& task, c
     AddPart(tiles, precision, task, part, values);
   }
   if (part.end < Groups(precision, task.in)) return CopyToResult(task, part, values);
-  precision == Quantization::kInt8 ? FinishInt8(task, part, values) : FinishBf16(task, part, values);
+  precision == Quantization::kInt8 ? FinishInt8(task, part, values)
+                                   : FinishBf16(task, {part.row, part.rows, part.column, part.columns}, values);
 }
 
 }  // namespace

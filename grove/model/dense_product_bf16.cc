@@ -7,12 +7,17 @@
 #include <cstring>
 
 #include "grove/base/check.h"
+#include "grove/kernels/tile_rows.h"
 #include "grove/model/dense_panels.h"
-#include "grove/model/row_ops.h"
 
-#if defined(__x86_64__) && defined(__GNUC__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define GROVE_BF16_PANELS 1
+// GCC 12 warns of its own header: registers that an intrinsic leaves undefined on purpose.
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #include <immintrin.h>
+
+#include "grove/model/finish_bf16.h"
 #else
 #define GROVE_BF16_PANELS 0
 #endif
@@ -53,35 +58,48 @@ void RoundRow(const float* x, size_t count, Bf16* to) {
   Store(_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(rest, x + i)), to + i);  // rows have room for it
 }
 
-template <size_t kTile>
-void RunTile(const Bf16* x, size_t x_stride, const Bf16* panel, size_t steps, const float* bias, float* y,
-             size_t y_stride) {
-  // Every loop over rows is unrolled, or GCC 12 keeps the sums in memory.
-  __m512 sums[kTile][2];
+// kSteps steps of the sum. Every loop over rows is unrolled, or GCC 12 keeps the sums in memory.
+template <size_t kSteps, size_t kRows>
+[[gnu::always_inline]] inline void AddSteps(TileRows<Bf16, kRows>& x, const Bf16* panel, __m512 (&sums)[kRows][2]) {
+#pragma GCC unroll 4
+  for (size_t s = 0; s < kSteps; ++s, panel += 2 * kPanelColumns) {
+    const auto w0 = (__m512bh)_mm512_loadu_si512(panel), w1 = (__m512bh)_mm512_loadu_si512(panel + kPanelColumns);
 #pragma GCC unroll 12
-  for (size_t r = 0; r < kTile; ++r) {
-    sums[r][0] = _mm512_loadu_ps(bias);
-    sums[r][1] = _mm512_loadu_ps(bias + 16);
-  }
-  for (size_t k = 0; k < steps; ++k, panel += 2 * kPanelColumns) {
-    const auto w0 = (__m512bh)_mm512_loadu_si512(panel), w1 = (__m512bh)_mm512_loadu_si512(panel + 32);
-#pragma GCC unroll 12
-    for (size_t r = 0; r < kTile; ++r) {
+    for (size_t r = 0; r < kRows; ++r) {
       int pair;
-      std::memcpy(&pair, x + r * x_stride + 2 * k, sizeof(pair));
+      std::memcpy(&pair, x.row(r) + 2 * s, sizeof(pair));
       const auto value = (__m512bh)_mm512_set1_epi32(pair);
       sums[r][0] = _mm512_dpbf16_ps(sums[r][0], value, w0);
       sums[r][1] = _mm512_dpbf16_ps(sums[r][1], value, w1);
     }
   }
+  x.Move(2 * kSteps);
+}
+
+// to [kRows, 32]; a part of the panel that comes next is asked for meanwhile.
+template <size_t kRows>
+void RunTile(const Bf16* x, size_t x_stride, const Bf16* panel, size_t steps, const char* ahead, size_t ahead_bytes,
+             float* to) {
+  constexpr size_t kAtOnce = 4;
+  __m512 sums[kRows][2];
 #pragma GCC unroll 12
-  for (size_t r = 0; r < kTile; ++r) {
-    _mm512_storeu_ps(y + r * y_stride, sums[r][0]);
-    _mm512_storeu_ps(y + r * y_stride + 16, sums[r][1]);
+  for (size_t r = 0; r < kRows; ++r) sums[r][0] = sums[r][1] = _mm512_setzero_ps();
+  TileRows<Bf16, kRows> rows(x, x_stride);
+  const size_t whole = steps / kAtOnce, ask = ahead_bytes / std::max<size_t>(1, whole);
+  for (size_t k = 0; k < whole; ++k, panel += kAtOnce * 2 * kPanelColumns, ahead += ask) {
+    __builtin_prefetch(ahead, 0, 2);
+    for (size_t more = kCacheLineBytes; more < ask; more += kCacheLineBytes) __builtin_prefetch(ahead + more, 0, 2);
+    AddSteps<kAtOnce>(rows, panel, sums);
+  }
+  for (size_t k = whole * kAtOnce; k < steps; ++k, panel += 2 * kPanelColumns) AddSteps<1>(rows, panel, sums);
+#pragma GCC unroll 12
+  for (size_t r = 0; r < kRows; ++r) {
+    _mm512_store_ps(to + r * kPanelColumns, sums[r][0]);
+    _mm512_store_ps(to + r * kPanelColumns + 16, sums[r][1]);
   }
 }
 
-using TileFunction = void (*)(const Bf16*, size_t, const Bf16*, size_t, const float*, float*, size_t);
+using TileFunction = void (*)(const Bf16*, size_t, const Bf16*, size_t, const char*, size_t, float*);
 constexpr TileFunction kTiles[kMaxTileRows + 1] = {nullptr,     RunTile<1>,  RunTile<2>, RunTile<3>, RunTile<4>,
                                                    RunTile<5>,  RunTile<6>,  RunTile<7>, RunTile<8>, RunTile<9>,
                                                    RunTile<10>, RunTile<11>, RunTile<12>};
@@ -95,25 +113,20 @@ void ToBf16Rows(const float* x, size_t x_stride, size_t rows, size_t in, Bf16* t
 void RunBf16Panels(const DensePanels& task) {
   const size_t steps = RoundUpTo(2, task.in) / 2;
   const auto* x = static_cast<const Bf16*>(task.x);
-  alignas(64) float edge[kMaxTileRows * kPanelColumns];
+  alignas(64) float sums[kMaxTileRows * kPanelColumns];
   for (size_t column = 0; column < task.columns; column += kPanelColumns) {
     const Bf16* panel = static_cast<const Bf16*>(task.weights) + column * 2 * steps;
     const size_t columns = std::min(kPanelColumns, task.columns - column);
     const size_t tiles_count = (task.rows + kMaxTileRows - 1) / kMaxTileRows, bytes = kPanelColumns * 2 * 2 * steps;
     const bool more = column + kPanelColumns < task.columns;
+    const auto* next = reinterpret_cast<const char*>(panel) + bytes;
     for (size_t row = 0; row < task.rows; row += kMaxTileRows) {
-      if (more) PrefetchPart(reinterpret_cast<const char*>(panel) + bytes, bytes, row / kMaxTileRows, tiles_count);
-      const size_t rows = std::min(kMaxTileRows, task.rows - row);
-      float* y = task.y + row * task.y_stride + column;
-      const bool whole = columns == kPanelColumns;
-      kTiles[rows](x + row * task.x_stride, task.x_stride, panel, steps, task.bias + column, whole ? y : edge,
-                   whole ? task.y_stride : kPanelColumns);
-      for (size_t r = 0; !whole && r < rows; ++r) std::copy_n(edge + r * kPanelColumns, columns, y + r * task.y_stride);
+      const size_t rows = std::min(kMaxTileRows, task.rows - row), tile = row / kMaxTileRows;
+      const size_t begin = more ? bytes * tile / tiles_count : 0, end = more ? bytes * (tile + 1) / tiles_count : 0;
+      kTiles[rows](x + row * task.x_stride, task.x_stride, panel, steps, next + begin, end - begin, sums);
+      FinishBf16(task, {row, rows, column, columns}, sums);
     }
   }
-  if (task.activation == DenseActivation::kNone) return;
-  const Activation activation = task.activation == DenseActivation::kGelu ? Activation::kGelu : Activation::kRelu;
-  for (size_t r = 0; r < task.rows; ++r) ActivateInPlace(activation, task.columns, task.y + r * task.y_stride);
 }
 
 #pragma GCC pop_options

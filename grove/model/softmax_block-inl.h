@@ -11,7 +11,7 @@
 
 #include "grove/base/check.h"
 #include "grove/kernels/gelu-inl.h"
-#include "grove/model/attention_amx.h"
+#include "grove/model/attention_narrow.h"
 
 #if defined(GROVE_MODEL_SOFTMAX_BLOCK_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GROVE_MODEL_SOFTMAX_BLOCK_INL_H_

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// Inside of attention.cc: attention in bf16 with the tile registers of AMX. Needs ActiveTargetHasTiles().
+// Inside of attention.cc: attention in bf16, with the tile registers of AMX or AVX512-BF16. Needs
+// HasNarrowAttention().
 #pragma once
 
 #include <cstddef>
@@ -24,7 +25,7 @@ struct HeadOfSequence {
 };
 
 // softmax(q k^T / sqrt(depth)) v; probabilities and what comes out rounded to bf16, sums in fp32.
-void AttendHeadAmx(const HeadOfSequence& head);
+void AttendHeadNarrow(const HeadOfSequence& head);
 
 // Some rows of scores with one block of keys, kKeyBlock apart: of `padded` scores, a multiple of kAttentionPad, `count`
 // are of keys.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
-#include "grove/model/attention_amx.h"
+#include "grove/model/attention_narrow.h"
 
 #include <algorithm>
 #include <array>
@@ -11,6 +11,8 @@
 
 #include "grove/base/aligned.h"
 #include "grove/base/check.h"
+#include "grove/kernels/target.h"
+#include "grove/kernels/tile_rows.h"
 #include "grove/quant/amx_block.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -79,10 +81,30 @@ void PairRows(const Bf16* first, const Bf16* second, size_t count, size_t column
   }
 }
 
+// to[g * stride + k] = pair g of key k for whole fours of keys and of pairs; returns how many keys that were.
+size_t TransposeFours(const Bf16* const* keys, size_t count, size_t pairs, size_t stride, Pair* to) {
+  const auto load = [&](size_t k, size_t g) {
+    return _mm_castsi128_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(keys[k] + 2 * g)));
+  };
+  for (size_t k = 0; k + 4 <= count; k += 4) {
+    for (size_t g = 0; g + 4 <= pairs; g += 4) {
+      __m128 row[] = {load(k, g), load(k + 1, g), load(k + 2, g), load(k + 3, g)};
+      _MM_TRANSPOSE4_PS(row[0], row[1], row[2], row[3]);
+      for (size_t i = 0; i < 4; ++i) {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(to + (g + i) * stride + k), _mm_castps_si128(row[i]));
+      }
+    }
+  }
+  return count / 4 * 4;
+}
+
 // Some keys, at most kAttentionPad, to columns; zeros beyond the last.
 void PackKeys(const Bf16* const* keys, size_t count, const Memory& memory, Pair* to) {
+  const size_t fours = TransposeFours(keys, count, memory.pairs, memory.padded, to);
   for (size_t g = 0; g < memory.pairs; ++g, to += memory.padded) {
-    for (size_t k = 0; k < count; ++k) std::memcpy(to + k, keys[k] + 2 * g, sizeof(Pair));
+    for (size_t k = g < memory.pairs / 4 * 4 ? fours : 0; k < count; ++k) {
+      std::memcpy(to + k, keys[k] + 2 * g, sizeof(Pair));
+    }
     std::fill(to + count, to + kAttentionPad, Pair{0});
   }
 }
@@ -107,8 +129,55 @@ void PackHead(const HeadOfSequence& head, bool all_keys, const Memory& memory) {
   if (count % kAttentionPad != 0) pack(count / kAttentionPad * kAttentionPad);
 }
 
+// What AmxTiles does, with AVX512-BF16.
+class PairTiles {
+ public:
+  static void Multiply(Quantization, const AmxBlock& block, size_t rows, size_t, bool add) {
+    static constexpr auto kTiles = std::to_array<void (*)(const AmxBlock&, size_t, bool)>(
+        {nullptr, Tile<1>, Tile<2>, Tile<3>, Tile<4>, Tile<5>, Tile<6>, Tile<7>, Tile<8>, Tile<9>, Tile<10>, Tile<11>,
+         Tile<12>});
+    for (size_t r = 0; r < rows; r += kMostRows) kTiles[std::min(kMostRows, rows - r)](block, r, add);
+  }
+
+ private:
+  static constexpr size_t kMostRows = 12;
+
+  template <size_t kRows>
+  static void Tile(const AmxBlock& block, size_t row, bool add) {
+    // Every loop over rows is unrolled, or GCC 12 keeps the sums in memory.
+    __m512 sums[kRows][2];
+    auto* c = reinterpret_cast<float*>(static_cast<std::byte*>(block.c) + row * block.c_stride);
+    const size_t c_stride = block.c_stride / sizeof(float);
+#pragma GCC unroll 12
+    for (size_t r = 0; r < kRows; ++r) {
+      sums[r][0] = add ? _mm512_loadu_ps(c + r * c_stride) : _mm512_setzero_ps();
+      sums[r][1] = add ? _mm512_loadu_ps(c + r * c_stride + kLanes) : _mm512_setzero_ps();
+    }
+    TileRows<std::byte, kRows> a(static_cast<const std::byte*>(block.a) + row * block.a_stride, block.a_stride);
+    const auto* b = static_cast<const std::byte*>(block.b);
+    for (size_t g = 0; g < block.groups; ++g, b += block.b_stride) {
+      const auto b0 = (__m512bh)_mm512_loadu_si512(b), b1 = (__m512bh)_mm512_loadu_si512(b + kCacheLineBytes);
+#pragma GCC unroll 12
+      for (size_t r = 0; r < kRows; ++r) {
+        int pair;
+        std::memcpy(&pair, a.row(r), sizeof(pair));
+        const auto value = (__m512bh)_mm512_set1_epi32(pair);
+        sums[r][0] = _mm512_dpbf16_ps(sums[r][0], value, b0);
+        sums[r][1] = _mm512_dpbf16_ps(sums[r][1], value, b1);
+      }
+      a.Move(sizeof(Pair));
+    }
+#pragma GCC unroll 12
+    for (size_t r = 0; r < kRows; ++r) {
+      _mm512_storeu_ps(c + r * c_stride, sums[r][0]);
+      _mm512_storeu_ps(c + r * c_stride + kLanes, sums[r][1]);
+    }
+  }
+};
+
 // c [rows, columns] (+)= a b, 32 columns at a time.
-void Multiply(AmxTiles& tiles, AmxBlock block, size_t rows, size_t columns, bool add) {
+template <class Tiles>
+void Multiply(Tiles& tiles, AmxBlock block, size_t rows, size_t columns, bool add) {
   const auto* b = static_cast<const std::byte*>(block.b);
   auto* c = static_cast<std::byte*>(block.c);
   for (size_t column = 0; column < columns; column += kAmxColumns) {
@@ -126,7 +195,8 @@ void ScaleRow(float scale, size_t count, float* x) {
 }
 
 // Queries from `row` on against all `keys`.
-void AttendRows(AmxTiles& tiles, const HeadOfSequence& head, const Memory& memory, size_t keys, size_t row) {
+template <class Tiles>
+void AttendRows(Tiles& tiles, const HeadOfSequence& head, const Memory& memory, size_t keys, size_t row) {
   const size_t rows = std::min(kAmxRows, head.count - row);
   std::array<float, kAmxRows> largest, sum{}, shrink;
   largest.fill(kLowest);
@@ -165,15 +235,17 @@ void AttendRows(AmxTiles& tiles, const HeadOfSequence& head, const Memory& memor
 
 }  // namespace
 
-void AttendHeadAmx(const HeadOfSequence& head) {
+void AttendHeadNarrow(const HeadOfSequence& head) {
   const size_t marked =
       head.is_key == nullptr ? 0 : head.count - std::count(head.is_key, head.is_key + head.count, uint8_t{0});
   const bool all_keys = marked == 0;
   const size_t keys = all_keys ? head.count : marked;
   const Memory memory(keys, head.depth);
   PackHead(head, all_keys, memory);
-  AmxTiles tiles;
-  for (size_t row = 0; row < head.count; row += kAmxRows) AttendRows(tiles, head, memory, keys, row);
+  const auto attend = [&](auto tiles) {
+    for (size_t row = 0; row < head.count; row += kAmxRows) AttendRows(tiles, head, memory, keys, row);
+  };
+  ActiveTargetHasTiles() ? attend(AmxTiles()) : attend(PairTiles());
 }
 
 }  // namespace grove
@@ -182,7 +254,7 @@ void AttendHeadAmx(const HeadOfSequence& head) {
 #else
 
 namespace grove {
-void AttendHeadAmx(const HeadOfSequence&) { GROVE_CHECK(!"only where ActiveTargetHasTiles()"); }
+void AttendHeadNarrow(const HeadOfSequence&) { GROVE_CHECK(!"only where HasNarrowAttention()"); }
 }  // namespace grove
 
 #endif
