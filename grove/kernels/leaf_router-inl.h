@@ -14,10 +14,12 @@
 // unexplored subtrees with the probability of reaching them, which bounds every leaf below.
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 #include <vector>
 
+#include "grove/kernels/few_largest-inl.h"
 #include "grove/kernels/leaf_decisions-inl.h"
 #include "grove/kernels/leaf_router.h"
 #include "grove/kernels/padded_rows.h"
@@ -43,46 +45,16 @@ inline constexpr size_t kRouterFew = 8;
 // Levels below a node that are computed at once.
 inline constexpr size_t kRouterBelow = 4;
 
-// A place in the tree that the search has reached: a leaf, or the root of a subtree.
-struct Reached {
-  float log_p;
-  uint32_t index;  // from the left, of its level
-  // Of equals the leftmost.
-  bool Before(const Reached& other) const {
-    return log_p > other.log_p || (log_p == other.log_p && index < other.index);
-  }
-};
-
-// The `most` first of those that it was offered; places has room for them.
-class BestReached {
- public:
-  BestReached(Reached* places, size_t most) : best_(places), most_(most) {}
-
-  HWY_INLINE void Offer(float log_p, size_t index) {
-    const Reached next{log_p, static_cast<uint32_t>(index)};
-    if (size_ == most_ && !next.Before(best_[most_ - 1])) return;
-    size_t at = size_ == most_ ? most_ - 1 : size_++;
-    for (; at > 0 && next.Before(best_[at - 1]); --at) best_[at] = best_[at - 1];
-    best_[at] = next;
-  }
-  size_t size() const { return size_; }
-  const Reached& operator[](size_t i) const { return best_[i]; }
-
- private:
-  Reached* best_;
-  size_t most_, size_ = 0;
-};
-
 // Kept by each thread from call to call. Arrays of a chunk of tokens.
 struct RouterScratch {
   AlignedArray<float> top, top_right, top_left;  // [tokens, whole lines of the top levels' nodes]
   AlignedArray<float> logits, right, left;       // of opened subtrees [roots, their nodes], or of a path
-  AlignedArray<float> reached;                   // log probabilities of the top levels' places, breadth-first
-  AlignedArray<Reached> found, nearest;          // [tokens, paths]; [paths]
-  std::vector<BestReached> best;                 // over `found`
+  AlignedArray<float> reached;           // log probabilities of the places below the top levels [tokens, places]
+  AlignedArray<Reached> found, nearest;  // [tokens, paths]; [paths]
+  std::vector<BestReached> best;         // over `found`
   std::vector<const float*> x, rows, rows_x, group_x;
   std::vector<float*> targets;
-  std::vector<float> biases, below;
+  std::vector<float> biases, below;      // below: log probabilities of a token's opened leaves
   std::vector<uint64_t> opened;          // bit i: the i-th place below the top levels
   std::vector<uint32_t> roots;           // places to be opened, token after token
   std::vector<uint32_t> begins;          // of each token's in `roots`, one more at the end
@@ -208,16 +180,14 @@ class LeafRouter {
   }
 
   // Log probabilities of a token's places below the top levels.
-  const float* PlacesOf(size_t token) const {
-    return scratch_.reached.data() + token * (TopNodes() + Places()) + TopNodes();
-  }
+  const float* PlacesOf(size_t token) const { return scratch_.reached.data() + token * Places(); }
 
   HWY_INLINE void TopLevels(size_t tokens) {
     const size_t nodes = TopNodes(), row = RoundUpToLine<float>(nodes);
     for (AlignedArray<float>* array : {&scratch_.top, &scratch_.top_right, &scratch_.top_left}) {
       AtLeast(*array, tokens * row);
     }
-    AtLeast(scratch_.reached, tokens * (nodes + Places()));
+    AtLeast(scratch_.reached, tokens * Places());
     scratch_.rows.clear(), scratch_.biases.clear(), scratch_.targets.clear();
     for (size_t n = 0; n < nodes; ++n) scratch_.rows.push_back(Row(n)), scratch_.biases.push_back(Bias(n));
     for (size_t t = 0; t < tokens; ++t) scratch_.targets.push_back(scratch_.top.data() + t * row);
@@ -226,17 +196,9 @@ class LeafRouter {
     LogTurns(scratch_.top.data(), shape_.decision_scale, tokens * row, scratch_.top_right.data(),
              scratch_.top_left.data());
     for (size_t t = 0; t < tokens; ++t) {
-      float* reached = scratch_.reached.data() + t * (nodes + Places());
+      float* reached = scratch_.reached.data() + t * Places();
       reached[0] = 0.0f;
-      Spread(scratch_.top_right.data() + t * row, scratch_.top_left.data() + t * row, nodes, reached);
-    }
-  }
-
-  // places[0] is the root's; the two below node n, breadth-first, are 2n + 1 and 2n + 2.
-  HWY_INLINE static void Spread(const float* right, const float* left, size_t inner, float* places) {
-    for (size_t n = 0; n < inner; ++n) {
-      places[2 * n + 1] = places[n] + left[n];
-      places[2 * n + 2] = places[n] + right[n];
+      SpreadDown(scratch_.top_right.data() + t * row, scratch_.top_left.data() + t * row, top_, reached);
     }
   }
 
@@ -247,26 +209,35 @@ class LeafRouter {
     scratch_.opened.assign(tokens, 0);
     StartRoots();
     for (size_t t = 0; t < tokens; ++t) {
-      BestReached nearest(scratch_.nearest.data(), first);
-      OfferAll(PlacesOf(t), Places(), nearest);
-      for (size_t i = 0; i < first; ++i) {
-        scratch_.roots.push_back(nearest[i].index);
-        scratch_.opened[t] |= uint64_t{1} << nearest[i].index;
-      }
+      scratch_.opened[t] = Nearest(t, first);
+      PushRoots(scratch_.opened[t]);
       scratch_.begins.push_back(static_cast<uint32_t>(scratch_.roots.size()));
     }
     Open(tokens);
     StartRoots();
     for (size_t t = 0; t < tokens; ++t) {
       const float least = scratch_.best[t][shape_.paths - 1].log_p;
-      const float* places = PlacesOf(t);
-      for (size_t i = 0; i < Places(); ++i) {
-        const bool wanted = places[i] >= least && (scratch_.opened[t] >> i & 1) == 0;
-        if (wanted) scratch_.roots.push_back(static_cast<uint32_t>(i));
-      }
+      PushRoots(BitsOfAtLeast(PlacesOf(t), Places(), least) & ~scratch_.opened[t]);
       scratch_.begins.push_back(static_cast<uint32_t>(scratch_.roots.size()));
     }
     Open(tokens);
+  }
+
+  // Bits of the `first` most probable places.
+  HWY_INLINE uint64_t Nearest(size_t token, size_t first) {
+    uint64_t bits = 0;
+    const auto take = [&](float, size_t i) HWY_ATTR { bits |= uint64_t{1} << i; };
+    TakeLargest(PlacesOf(token), Places(), first, take);
+    if (static_cast<size_t>(std::popcount(bits)) == first) return bits;
+    bits = 0;  // it takes longer lists, or meets what are no numbers
+    BestReached nearest(scratch_.nearest.data(), first);
+    OfferAll(PlacesOf(token), Places(), nearest);
+    for (size_t i = 0; i < first; ++i) bits |= uint64_t{1} << nearest[i].index;
+    return bits;
+  }
+
+  void PushRoots(uint64_t bits) {
+    for (; bits != 0; bits &= bits - 1) scratch_.roots.push_back(static_cast<uint32_t>(std::countr_zero(bits)));
   }
 
   void StartRoots() {
@@ -283,17 +254,24 @@ class LeafRouter {
     OpenedLogits(tokens, levels);
     LogTurns(scratch_.logits.data(), shape_.decision_scale, RoundUpToLine<float>(nodes), scratch_.right.data(),
              scratch_.left.data());
-    scratch_.below.resize(2 * inner + 1);
-    for (size_t t = 0; t < tokens; ++t) {
-      for (size_t r = scratch_.begins[t]; r < scratch_.begins[t + 1]; ++r) {
-        const size_t root = scratch_.roots[r];
-        scratch_.below[0] = PlacesOf(t)[root];
-        Spread(scratch_.right.data() + r * inner, scratch_.left.data() + r * inner, inner, scratch_.below.data());
-        for (size_t leaf = 0; leaf <= inner; ++leaf) {
-          scratch_.best[t].Offer(scratch_.below[inner + leaf], (root << levels) + leaf);
-        }
-      }
+    for (size_t t = 0; t < tokens; ++t) OfferOpened(t, levels);
+  }
+
+  // The leaves below a token's roots, which are in order.
+  HWY_INLINE void OfferOpened(size_t token, size_t levels) {
+    const size_t leaves = size_t{1} << levels, first = scratch_.begins[token], last = scratch_.begins[token + 1];
+    const size_t count = (last - first) * leaves;
+    scratch_.below.resize(count);
+    for (size_t r = first; r < last; ++r) {
+      float* below = scratch_.below.data() + (r - first) * leaves;
+      below[0] = PlacesOf(token)[scratch_.roots[r]];
+      SpreadDown(scratch_.right.data() + r * (leaves - 1), scratch_.left.data() + r * (leaves - 1), levels, below);
     }
+    BestReached& best = scratch_.best[token];
+    const auto index = [&](size_t at) { return (scratch_.roots[first + (at >> levels)] << levels) + at % leaves; };
+    const auto take = [&](float log_p, size_t at) HWY_ATTR { best.Append(log_p, index(at)); };
+    if (best.size() == 0 && TakeLargest(scratch_.below.data(), count, shape_.paths, take)) return;
+    for (size_t at = 0; at < count; ++at) best.Offer(scratch_.below[at], index(at));
   }
 
   // scratch_.logits [roots, inner nodes]: tokens that open the same subtree share its rows.

@@ -124,6 +124,26 @@ TEST(LeafTreeForward, TiesGoLeft) {
   }
 }
 
+// What a broken model gives stays within the tree.
+TEST(LeafTreeForward, InputsThatAreNoNumbersChooseLeaves) {
+  for (const auto& [depth, paths] : {std::pair<size_t, size_t>{3, 1}, {5, 4}, {7, 8}, {7, 20}, {9, 2}, {11, 4}}) {
+    const LeafTreeShape shape{.in_width = 8, .leaf_width = 2, .out_width = 8, .depth = depth, .paths = paths};
+    const LeafTreeCase c(shape);
+    const PackedLeafTree packed(shape, c.weights());
+    for (const float value : {NAN, INFINITY, 1e38f}) {
+      const std::vector<float> x(3 * 8, value);
+      std::vector<float> y(3 * 8), gates(3 * paths);
+      OnEveryTarget([&] {
+        std::vector<uint32_t> leaves(3 * paths, ~uint32_t{0});
+        const LeafTreeTrace trace{leaves.data(), gates.data()};
+        ThreadPool pool(1);
+        LeafTreeForward(packed, x.data(), 3, y.data(), &trace, pool);
+        for (const uint32_t leaf : leaves) EXPECT_LT(leaf, shape.leaves()) << "depth " << depth << " of " << value;
+      });
+    }
+  }
+}
+
 // Decisions so certain that a sigmoid in float is exactly 0 or 1: logarithms keep the order.
 TEST(LeafTreeForward, CertainDecisionsStayFinite) {
   for (const size_t depth : {5, 7, 9, 10, 11}) {
