@@ -245,21 +245,21 @@ template <class Dot, size_t kRows, size_t kVecs, class Value>
 inline void BlockTile(const std::byte* const* a, size_t groups, const std::byte* b, size_t columns, size_t column,
                       Value* c) {
   typename Dot::Sum sum[kRows][kVecs];
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (size_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
     for (size_t v = 0; v < kVecs; ++v) sum[r][v] = Dot::Zero();
   }
   for (size_t g = 0; g < groups; ++g) {
     const std::byte* row = b + 4 * (g * columns + column);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (size_t r = 0; r < kRows; ++r) {
       const __m512i value = _mm512_set1_epi32(*reinterpret_cast<const int*>(a[r] + 4 * g));
 #pragma GCC unroll 8
       for (size_t v = 0; v < kVecs; ++v) sum[r][v] = Dot::AddBroadcast(sum[r][v], row + v * kVectorBytes, value);
     }
   }
-#pragma GCC unroll 8
+#pragma GCC unroll 12
   for (size_t r = 0; r < kRows; ++r) {
 #pragma GCC unroll 8
     for (size_t v = 0; v < kVecs; ++v) Dot::Store(sum[r][v], c + r * columns + column + 16 * v);
@@ -270,6 +270,9 @@ template <class Dot, size_t kVecs, class Value>
 inline void BlockColumn(const std::byte* const* a, size_t rows, size_t groups, const std::byte* b, size_t columns,
                         size_t column, Value* c) {
   size_t r = 0;
+  if constexpr (kVecs == 1) {  // so many sums hide the latency of their products
+    for (; r + 12 <= rows; r += 12) BlockTile<Dot, 12, kVecs>(a + r, groups, b, columns, column, c + r * columns);
+  }
   for (; r + 6 <= rows; r += 6) BlockTile<Dot, 6, kVecs>(a + r, groups, b, columns, column, c + r * columns);
   for (; r + 3 <= rows; r += 3) BlockTile<Dot, 3, kVecs>(a + r, groups, b, columns, column, c + r * columns);
   for (; r < rows; ++r) BlockTile<Dot, 1, kVecs>(a + r, groups, b, columns, column, c + r * columns);
