@@ -133,17 +133,22 @@ float* ThreadScratch(size_t size) {
 void SoftmaxOfRows(const ScoreRows& rows) { HWY_DYNAMIC_DISPATCH(SoftmaxOfRowsSimd)(rows); }
 
 void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t* is_key, float* out, ThreadPool& pool) {
+  SelfAttention(shape, qkv, is_key, out, shape.width(), pool);
+}
+
+void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t* is_key, float* out, size_t out_stride,
+                   ThreadPool& pool) {
   const size_t width = shape.width(), depth = shape.head_width, stride = 3 * width;
   const auto run = [&](size_t task) {
     const SequenceRows& rows = shape.sequences[task / shape.heads];
     const size_t head = task % shape.heads;
     if (rows.count == 0) return;
     const HeadRows from{qkv + head * 3 * depth, stride, depth, rows, is_key};
-    float* to = out + rows.begin * width + head * depth;
-    if (shape.exact) return AttendHeadWhole(from, to, width);
+    float* to = out + rows.begin * out_stride + head * depth;
+    if (shape.exact) return AttendHeadWhole(from, to, out_stride);
     const size_t value_stride = PadColumns(depth), tile = kWidestTile * (depth + value_stride);
     float* scratch = ThreadScratch(tile + depth * PadColumns(rows.count) + rows.count * value_stride);
-    HWY_DYNAMIC_DISPATCH(AttendHead)(from, to, width, scratch);
+    HWY_DYNAMIC_DISPATCH(AttendHead)(from, to, out_stride, scratch);
   };
   pool.ParallelFor(shape.sequences.size() * shape.heads, 1, [&](size_t begin, size_t end) {
     for (size_t task = begin; task < end; ++task) run(task);

@@ -35,6 +35,9 @@ struct AttentionShape {
 // (arXiv 2205.14135), so scores never leave the first-level cache. A row has the same result in any batch, on any
 // number of threads.
 void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t* is_key, float* out, ThreadPool& pool);
+// With rows of `out` that lie `out_stride` apart.
+void SelfAttention(const AttentionShape& shape, const float* qkv, const uint8_t* is_key, float* out, size_t out_stride,
+                   ThreadPool& pool);
 
 // The same in bf16, probabilities too, with sums in fp32. Only where HasNarrowAttention(): with the tile registers of
 // AMX or where ActiveTargetMultipliesBf16(), heads of an even width. `exact` is not looked at.

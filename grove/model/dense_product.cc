@@ -17,6 +17,7 @@ namespace grove {
 namespace {
 
 // Rows of a task: read from the second-level cache once for every panel.
+static_assert(DenseProduct::kColumnsTogether == kPanelColumns);
 constexpr size_t kMaxRowBlock = 144, kMaxWidenedRowBlock = 288;  // of which shorter parts are read at once
 
 // Blocks of like size, whole tiles but for the last: every block reads all weights.
@@ -122,50 +123,7 @@ struct DenseProduct::State {
   }
 };
 
-// Rows as a precision reads them.
-struct DenseProduct::Rows {
-  const void* data;
-  size_t stride, element;  // of data: in elements, and the bytes of one
-  const float* scales;     // int8 only
-
-  // Converted into the calling thread's memory: the next call of this thread overwrites it.
-  static Rows Convert(const DenseShape& shape, const float* x, size_t x_stride, size_t rows, ThreadPool& pool) {
-    constexpr size_t kGrain = 16;
-    const Precision precision = shape.precision;
-    const size_t in = shape.in;
-    if (precision == Precision::kFp32 && !shape.exact) return {x, x_stride, sizeof(float), nullptr};
-    if (precision == Precision::kFp32) {
-      auto* to = reinterpret_cast<float*>(ThreadBytes(rows * in * sizeof(float)));
-      for (size_t r = 0; r < rows; ++r) RoundRowToTwelveBits(x + r * x_stride, in, to + r * in);
-      return {to, in, sizeof(float), nullptr};
-    }
-    if (precision == Precision::kBf16 && !MultipliesBf16Pairs()) {
-      const size_t stride = WidenedRowStride(in);
-      auto* to = reinterpret_cast<float*>(ThreadBytes(rows * stride * sizeof(float)));
-      pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
-        ToWidenedRows(x + begin * x_stride, x_stride, end - begin, in, to + begin * stride);
-      });
-      return {to, stride, sizeof(float), nullptr};
-    }
-    if (precision == Precision::kBf16) {
-      const size_t stride = Bf16RowStride(in);
-      auto* to = reinterpret_cast<Bf16*>(ThreadBytes(rows * stride * sizeof(Bf16)));
-      pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
-        ToBf16Rows(x + begin * x_stride, x_stride, end - begin, in, to + begin * stride);
-      });
-      return {to, stride, sizeof(Bf16), nullptr};
-    }
-    const size_t stride = Int8RowStride(in);
-    std::byte* bytes = ThreadBytes(rows * (stride + sizeof(float)));
-    auto* to = reinterpret_cast<uint8_t*>(bytes);
-    auto* scales = reinterpret_cast<float*>(bytes + rows * stride);
-    pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
-      ToInt8Rows(x + begin * x_stride, x_stride, end - begin, in, to + begin * stride, scales + begin);
-    });
-    return {to, stride, 1, scales};
-  }
-};
-
+// Of the first column that is computed.
 struct DenseProduct::Output {
   float* y;
   Bf16* narrow;  // written in place of y if not null
@@ -214,13 +172,55 @@ void DenseProduct::CopyWeights(size_t out, float* to) const {
   }
 }
 
+DenseProduct::Inputs DenseProduct::Prepare(const float* x, size_t x_stride, size_t rows, ThreadPool& pool) const {
+  constexpr size_t kGrain = 16;
+  const DenseShape& shape = state_->shape;
+  const Precision precision = shape.precision;
+  const size_t in = shape.in;
+  if (precision == Precision::kFp32 && !shape.exact) return {x, x_stride, sizeof(float), nullptr, rows};
+  if (precision == Precision::kFp32) {
+    auto* to = reinterpret_cast<float*>(ThreadBytes(rows * in * sizeof(float)));
+    for (size_t r = 0; r < rows; ++r) RoundRowToTwelveBits(x + r * x_stride, in, to + r * in);
+    return {to, in, sizeof(float), nullptr, rows};
+  }
+  if (precision == Precision::kBf16 && !MultipliesBf16Pairs()) {
+    const size_t stride = WidenedRowStride(in);
+    auto* to = reinterpret_cast<float*>(ThreadBytes(rows * stride * sizeof(float)));
+    pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
+      ToWidenedRows(x + begin * x_stride, x_stride, end - begin, in, to + begin * stride);
+    });
+    return {to, stride, sizeof(float), nullptr, rows};
+  }
+  if (precision == Precision::kBf16) {
+    const size_t stride = Bf16RowStride(in);
+    auto* to = reinterpret_cast<Bf16*>(ThreadBytes(rows * stride * sizeof(Bf16)));
+    pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
+      ToBf16Rows(x + begin * x_stride, x_stride, end - begin, in, to + begin * stride);
+    });
+    return {to, stride, sizeof(Bf16), nullptr, rows};
+  }
+  const size_t stride = Int8RowStride(in);
+  std::byte* bytes = ThreadBytes(rows * (stride + sizeof(float)));
+  auto* to = reinterpret_cast<uint8_t*>(bytes);
+  auto* scales = reinterpret_cast<float*>(bytes + rows * stride);
+  pool.ParallelFor(rows, kGrain, [&](size_t begin, size_t end) {
+    ToInt8Rows(x + begin * x_stride, x_stride, end - begin, in, to + begin * stride, scales + begin);
+  });
+  return {to, stride, 1, scales, rows};
+}
+
 void DenseProduct::Forward(const float* x, size_t rows, float* y, ThreadPool& pool) const {
   Forward(x, state_->shape.in, rows, y, state_->shape.out, pool);
 }
 
 void DenseProduct::Forward(const float* x, size_t x_stride, size_t rows, float* y, size_t y_stride,
                            ThreadPool& pool) const {
-  Run(Rows::Convert(state_->shape, x, x_stride, rows, pool), rows, {y, nullptr, y_stride}, pool);
+  Run(Prepare(x, x_stride, rows, pool), {0, state_->shape.out}, {y, nullptr, y_stride}, pool);
+}
+
+void DenseProduct::ForwardColumns(const Inputs& inputs, Columns columns, float* y, size_t y_stride,
+                                  ThreadPool& pool) const {
+  Run(inputs, columns, {y, nullptr, y_stride}, pool);
 }
 
 bool DenseProduct::TakesNarrowRows() const {
@@ -232,25 +232,32 @@ size_t DenseProduct::NarrowStride(size_t width) { return Bf16RowStride(width); }
 void DenseProduct::ForwardToNarrow(const float* x, size_t x_stride, size_t rows, Bf16* y, size_t y_stride,
                                    ThreadPool& pool) const {
   GROVE_DCHECK(TakesNarrowRows());
-  Run(Rows::Convert(state_->shape, x, x_stride, rows, pool), rows, {nullptr, y, y_stride}, pool);
+  Run(Prepare(x, x_stride, rows, pool), {0, state_->shape.out}, {nullptr, y, y_stride}, pool);
+}
+
+void DenseProduct::ForwardColumnsToNarrow(const Inputs& inputs, Columns columns, Bf16* y, size_t y_stride,
+                                          ThreadPool& pool) const {
+  GROVE_DCHECK(TakesNarrowRows());
+  Run(inputs, columns, {nullptr, y, y_stride}, pool);
 }
 
 void DenseProduct::ForwardFromNarrow(const Bf16* x, size_t x_stride, size_t rows, float* y, size_t y_stride,
                                      ThreadPool& pool) const {
   GROVE_DCHECK(TakesNarrowRows() && state_->shape.in % 2 == 0);
-  Run({x, x_stride, sizeof(Bf16), nullptr}, rows, {y, nullptr, y_stride}, pool);
+  Run({x, x_stride, sizeof(Bf16), nullptr, rows}, {0, state_->shape.out}, {y, nullptr, y_stride}, pool);
 }
 
-void DenseProduct::Run(const Rows& converted, size_t rows, const Output& output, ThreadPool& pool) const {
+void DenseProduct::Run(const Inputs& inputs, Columns columns, const Output& output, ThreadPool& pool) const {
   const State& state = *state_;
   const DenseShape& shape = state.shape;
   const Packed& packed = *state.packed;
-  const size_t panels = Panels(shape.out);
+  GROVE_DCHECK(columns.begin % kPanelColumns == 0 && columns.begin + columns.count <= shape.out);
+  const size_t panels = Panels(columns.count), rows = inputs.rows;
   if (panels == 0 || rows == 0) return;
   const bool amx = UsesAmx(shape.precision, packed.int8, rows);
   const bool widened = shape.precision == Precision::kBf16 && !MultipliesBf16Pairs();
-  const size_t row_block = RowBlock(rows, converted.stride * converted.element, amx, widened),
-               blocks = (rows + row_block - 1) / row_block;
+  const size_t row_bytes = inputs.stride * inputs.element;
+  const size_t row_block = RowBlock(rows, row_bytes, amx, widened), blocks = (rows + row_block - 1) / row_block;
   const bool int8 = shape.precision == Precision::kInt8;
   // Enough tasks for all threads to end at about the same time, though a core may be slowed down by others' work, few
   // enough for a block of rows to serve many panels.
@@ -259,22 +266,23 @@ void DenseProduct::Run(const Rows& converted, size_t rows, const Output& output,
   const size_t groups = (panels + per_group - 1) / per_group;
   pool.ParallelFor(blocks * groups, 1, [&](size_t begin, size_t end) {
     for (size_t task = begin; task < end; ++task) {
-      const size_t row = task / groups * row_block, panel = task % groups * per_group, column = panel * kPanelColumns;
-      DensePanels part{.x = static_cast<const std::byte*>(converted.data) + row * converted.stride * converted.element,
-                       .weights = packed.weights(shape.precision) + panel * packed.panel_bytes,
+      const size_t row = task / groups * row_block, panel = task % groups * per_group;
+      const size_t to = panel * kPanelColumns, column = columns.begin + to;
+      DensePanels part{.x = static_cast<const std::byte*>(inputs.data) + row * row_bytes,
+                       .weights = packed.weights(shape.precision) + column / kPanelColumns * packed.panel_bytes,
                        .bias = state.bias.data() + column,
-                       .y = output.y + (output.narrow == nullptr ? row * output.stride + column : 0),
-                       .x_stride = converted.stride,
+                       .y = output.y + (output.narrow == nullptr ? row * output.stride + to : 0),
+                       .x_stride = inputs.stride,
                        .y_stride = output.stride,
                        .rows = std::min(row_block, rows - row),
                        .in = shape.in,
-                       .columns = std::min(per_group * kPanelColumns, shape.out - column),
+                       .columns = std::min(per_group * kPanelColumns, columns.count - to),
                        .activation = shape.activation,
                        .panel_bytes = packed.panel_bytes,
                        .panel_columns = packed.panel_columns};
-      if (output.narrow != nullptr) part.narrow = output.narrow + row * output.stride + column;
+      if (output.narrow != nullptr) part.narrow = output.narrow + row * output.stride + to;
       if (int8) {
-        part.row_scales = converted.scales + row;
+        part.row_scales = inputs.scales + row;
         part.column_scales = packed.int8.scales.data() + column;
         part.excess = packed.int8.excess.data() + column;
         part.int8_tiles = packed.int8.tiles;

@@ -58,7 +58,27 @@ class DenseProduct {
   // tile fall on the same few places of the first-level cache: PaddedStride() avoids them.
   void Forward(const float* x, size_t x_stride, size_t rows, float* y, size_t y_stride, ThreadPool& pool) const;
 
-  // Whether the next two may be used: bf16 with AMX or, where it is fast, AVX512-BF16. What one product gives is then
+  // Some columns at a time: where what follows takes few of them, these stay in the caches.
+  //
+  //   const DenseProduct::Inputs inputs = product.Prepare(x, x_stride, rows, pool);
+  //   product.ForwardColumns(inputs, {.begin = 192, .count = 192}, y, y_stride, pool);  // y [rows, 192]
+  //
+  // The same bits as all at once. `begin` is a multiple of kColumnsTogether.
+  static constexpr size_t kColumnsTogether = 32;
+  struct Columns {
+    size_t begin, count;
+  };
+  // Rows as the precision reads them: x itself, or in memory of the calling thread, which its next call overwrites.
+  struct Inputs {
+    const void* data;
+    size_t stride, element;  // of data: in elements, and the bytes of one
+    const float* scales;     // int8 only
+    size_t rows;
+  };
+  Inputs Prepare(const float* x, size_t x_stride, size_t rows, ThreadPool& pool) const;
+  void ForwardColumns(const Inputs& inputs, Columns columns, float* y, size_t y_stride, ThreadPool& pool) const;
+
+  // Whether the next three may be used: bf16 with AMX or, where it is fast, AVX512-BF16. What one product gives is then
   // rounded at once for the next, to the same bits, and half the bytes go to memory and back. `in` of the next must be
   // even.
   bool TakesNarrowRows() const;
@@ -66,13 +86,13 @@ class DenseProduct {
   void ForwardToNarrow(const float* x, size_t x_stride, size_t rows, Bf16* y, size_t y_stride, ThreadPool& pool) const;
   void ForwardFromNarrow(const Bf16* x, size_t x_stride, size_t rows, float* y, size_t y_stride,
                          ThreadPool& pool) const;
+  void ForwardColumnsToNarrow(const Inputs& inputs, Columns columns, Bf16* y, size_t y_stride, ThreadPool& pool) const;
 
  private:
   struct Packed;
   struct State;
-  struct Rows;
   struct Output;
-  void Run(const Rows& x, size_t rows, const Output& y, ThreadPool& pool) const;
+  void Run(const Inputs& inputs, Columns columns, const Output& y, ThreadPool& pool) const;
   std::unique_ptr<State> state_;
 };
 

@@ -7,17 +7,16 @@
 #include <utility>
 
 #include "grove/base/check.h"
-#include "grove/model/attention.h"
 #include "grove/model/layer_parameters.h"
+#include "grove/model/projected_attention.h"
 #include "grove/model/row_ops.h"
 
 namespace grove {
 struct Encoder::Buffers {
-  float* hidden;           // [tokens, width]
-  float* normed;           // [tokens, width]: what a layer's next part reads; pre-norm only, else hidden
-  float* mixed;            // [tokens, width]: what attention gathered
-  float* out;              // [tokens, width]: what a part adds to hidden
-  float* query_key_value;  // [tokens, 3 width]
+  float* hidden;  // [tokens, width]
+  float* normed;  // [tokens, width]: what a layer's next part reads; pre-norm only, else hidden
+  float* mixed;   // [tokens, width]: what attention gathered
+  float* out;     // [tokens, width]: what a part adds to hidden
   ThreadPool* pool;
 };
 
@@ -103,18 +102,15 @@ void Encoder::RunAttention(const Layer& layer, const PackedTokens& tokens, const
   const auto heads = static_cast<size_t>(config_.heads);
   const AttentionShape shape{tokens.sequences, heads, width / heads, precision() == Precision::kInt8};
   // In the same memory, half of which it needs.
-  const size_t stride = DenseProduct::NarrowStride(3 * width), out_stride = DenseProduct::NarrowStride(width);
-  const bool room = stride <= 6 * width && out_stride <= 2 * width;
-  if (layer.query_key_value.TakesNarrowRows() && HasNarrowAttention(shape.head_width) && room) {
-    auto* qkv = reinterpret_cast<Bf16*>(buffers.query_key_value);
+  const size_t stride = DenseProduct::NarrowStride(width);
+  if (HasNarrowProjection(layer.query_key_value, shape) && stride <= 2 * width) {
     auto* mixed = reinterpret_cast<Bf16*>(buffers.mixed);
-    layer.query_key_value.ForwardToNarrow(buffers.normed, width, rows, qkv, stride, *buffers.pool);
-    NarrowSelfAttention(shape, {qkv, stride, mixed, out_stride}, tokens.is_key, *buffers.pool);
-    layer.attention_out.ForwardFromNarrow(mixed, out_stride, rows, buffers.out, width, *buffers.pool);
-    return;
+    ProjectedAttention(layer.query_key_value, shape, buffers.normed, rows, tokens.is_key, {nullptr, mixed, stride},
+                       *buffers.pool);
+    return layer.attention_out.ForwardFromNarrow(mixed, stride, rows, buffers.out, width, *buffers.pool);
   }
-  layer.query_key_value.Forward(buffers.normed, rows, buffers.query_key_value, *buffers.pool);
-  SelfAttention(shape, buffers.query_key_value, tokens.is_key, buffers.mixed, *buffers.pool);
+  ProjectedAttention(layer.query_key_value, shape, buffers.normed, rows, tokens.is_key, {buffers.mixed, nullptr, width},
+                     *buffers.pool);
   layer.attention_out.Forward(buffers.mixed, rows, buffers.out, *buffers.pool);
 }
 
@@ -148,7 +144,6 @@ void Encoder::RunLayers(const PackedTokens& tokens, Arena& arena, float* hidden,
                   .normed = post_norm ? hidden : arena.Take<float>(size),
                   .mixed = arena.Take<float>(size),
                   .out = arena.Take<float>(size),
-                  .query_key_value = arena.Take<float>(3 * size),
                   .pool = &pool};
   if (observe != nullptr) (*observe)(hidden, size);
   if (!post_norm && NormBefore(0) != nullptr) NormBefore(0)->Forward(hidden, rows, buffers.normed, pool);
