@@ -13,6 +13,7 @@
 #include "grove/model/layer_parameters.h"
 #include "grove/model/model.h"
 #include "grove/quant/quantized_experts.h"
+#include "grove/quant/quantized_leaf_tree.h"
 #include "grove/quant/quantized_neuron_tree.h"
 
 namespace grove::bench {
@@ -149,6 +150,9 @@ class ModelLeafTree : public EngineContender {
   }
 
   void Reference(const float* x, size_t tokens, float* y) const override {
+    if (precision_ == Quantization::kInt8) {
+      return LeafTreeReference(router_, router_weights(), leaves_, leaf_weights(), x, tokens, y);
+    }
     const size_t n = router_.leaves_per_token();
     std::vector<uint32_t> chosen(tokens * n);
     std::vector<double> exact(chosen.size());

@@ -95,6 +95,7 @@ HWY_INLINE bool TakeLargest(const float* values, size_t count, size_t most, cons
   if (count == lanes) return TakeLargestOf<1>(values, most, take), true;
   if (count == 2 * lanes) return TakeLargestOf<2>(values, most, take), true;
   if (count == 4 * lanes) return TakeLargestOf<4>(values, most, take), true;
+  if (count == 8 * lanes) return TakeLargestOf<8>(values, most, take), true;
   return false;
 }
 

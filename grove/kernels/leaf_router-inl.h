@@ -14,15 +14,17 @@
 // unexplored subtrees with the probability of reaching them, which bounds every leaf below.
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <numeric>
+#include <span>
 #include <vector>
 
-#include "grove/kernels/few_largest-inl.h"
 #include "grove/kernels/leaf_decisions-inl.h"
 #include "grove/kernels/leaf_router.h"
 #include "grove/kernels/padded_rows.h"
+#include "grove/kernels/router_scratch-inl.h"
 
 #if defined(GROVE_KERNELS_LEAF_ROUTER_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef GROVE_KERNELS_LEAF_ROUTER_INL_H_
@@ -45,59 +47,57 @@ inline constexpr size_t kRouterFew = 8;
 // Levels below a node that are computed at once.
 inline constexpr size_t kRouterBelow = 4;
 
-// Kept by each thread from call to call. Arrays of a chunk of tokens.
-struct RouterScratch {
-  AlignedArray<float> top, top_right, top_left;  // [tokens, whole lines of the top levels' nodes]
-  AlignedArray<float> logits, right, left;       // of opened subtrees [roots, their nodes], or of a path
-  AlignedArray<float> reached;           // log probabilities of the places below the top levels [tokens, places]
-  AlignedArray<Reached> found, nearest;  // [tokens, paths]; [paths]
-  std::vector<BestReached> best;         // over `found`
-  std::vector<const float*> x, rows, rows_x, group_x;
-  std::vector<float*> targets;
-  std::vector<float> biases, below;      // below: log probabilities of a token's opened leaves
-  std::vector<uint64_t> opened;          // bit i: the i-th place below the top levels
-  std::vector<uint32_t> roots;           // places to be opened, token after token
-  std::vector<uint32_t> begins;          // of each token's in `roots`, one more at the end
-  std::vector<uint32_t> by_root, nexts;  // positions in `roots` sorted by root
-
-  struct Subtree {
-    float log_p;          // of reaching its root
-    uint32_t node;        // index of its root; from `decisions` on, a leaf
-    uint32_t first_leaf;  // leftmost leaf below
-    uint32_t leaves;      // leaves below
-    // Heap order: the most probable on top, of equals the leftmost.
-    bool operator<(const Subtree& other) const {
-      return log_p != other.log_p ? log_p < other.log_p : first_leaf > other.first_leaf;
-    }
-  };
-  std::vector<Subtree> heap;
-
-  // Room for so many decisions.
-  void Grow(size_t decisions) {
-    for (AlignedArray<float>* array : {&logits, &right, &left}) AtLeast(*array, RoundUpToLine<float>(decisions));
-  }
-};
-
-inline RouterScratch& ThreadRouterScratch() {
-  static thread_local RouterScratch scratch;
-  return scratch;
+inline size_t TopLevelsOf(size_t depth) {
+  return std::min(depth, depth > kRouterTop + kRouterBelow ? kRouterTop + 1 : kRouterTop);
 }
 
-// Routes tokens through one tree.
+// Decision nodes of a router, in floats.
+class FloatNodes {
+ public:
+  explicit FloatNodes(const PackedLeafRouter& router) : router_(router), scratch_(ThreadRouterScratch()) {}
+
+  // Levels from the root that are computed whole.
+  static size_t TopLevels(size_t depth) { return TopLevelsOf(depth); }
+
+  // logits[t][i] of the i-th of `nodes` and token x[t]; Top() of the nodes from `first` on.
+  HWY_INLINE void Logits(std::span<const uint32_t> nodes, const void* const* x, size_t tokens,
+                         float* const* logits) const {
+    scratch_.rows.clear(), scratch_.biases.clear();
+    for (const uint32_t n : nodes) scratch_.rows.push_back(router_.node(n)), scratch_.biases.push_back(router_.bias(n));
+    DecisionLogits({scratch_.rows.data(), scratch_.biases.data(), nodes.size()},
+                   reinterpret_cast<const float* const*>(x), tokens, router_.row(), logits);
+  }
+  HWY_INLINE void Top(size_t first, size_t count, const void* const* x, size_t tokens, float* const* logits) const {
+    scratch_.nodes.resize(count);
+    std::iota(scratch_.nodes.begin(), scratch_.nodes.end(), static_cast<uint32_t>(first));
+    Logits(scratch_.nodes, x, tokens, logits);
+  }
+  HWY_INLINE float Logit(size_t node, const void* x) const {
+    return DecisionLogit(static_cast<const float*>(x), router_.node(node), router_.bias(node), router_.row());
+  }
+  void Prefetch(size_t node) const { PrefetchDecision(router_.node(node), router_.row()); }
+
+ private:
+  const PackedLeafRouter& router_;
+  RouterScratch& scratch_;
+};
+
+// Routes tokens through one tree. Nodes: as FloatNodes, of rows in some form.
+template <class Nodes>
 class LeafRouter {
  public:
-  LeafRouter(const PackedLeafRouter& router, size_t tree)
-      : router_(router),
-        shape_(router.shape()),
-        first_node_(tree * router.shape().decisions()),
-        first_leaf_(static_cast<uint32_t>(tree * router.shape().leaves())),
-        top_(shape_.paths == shape_.leaves() ? shape_.depth : TopLevelsOf(shape_.depth)),
+  LeafRouter(const Nodes& nodes, const LeafRouterShape& shape, size_t tree)
+      : nodes_(nodes),
+        shape_(shape),
+        first_node_(tree * shape.decisions()),
+        first_leaf_(static_cast<uint32_t>(tree * shape.leaves())),
+        top_(shape_.paths == shape_.leaves() ? shape_.depth : Nodes::TopLevels(shape_.depth)),
         scratch_(ThreadRouterScratch()) {}
 
   // A token's leaves and gates stand `stride` after those of the one before.
-  HWY_INLINE void Route(const PaddedInput& x, size_t tokens, size_t stride, uint32_t* leaves, float* gates) {
+  HWY_INLINE void Route(const void* const* x, size_t tokens, size_t stride, uint32_t* leaves, float* gates) {
     if (shape_.paths == 1) {
-      for (size_t t = 0; t < tokens; ++t) DecidedLeaf(x.row(t), leaves + t * stride, gates + t * stride);
+      for (size_t t = 0; t < tokens; ++t) DecidedLeaf(x[t], leaves + t * stride, gates + t * stride);
     } else {
       Search(x, tokens, stride, leaves, gates);
     }
@@ -111,21 +111,14 @@ class LeafRouter {
   }
 
   // Of a node of this tree.
-  HWY_INLINE float Logit(const float* x, size_t node) const {
-    return DecisionLogit(x, Row(node), Bias(node), router_.row());
-  }
+  HWY_INLINE float Logit(const void* x, size_t node) const { return nodes_.Logit(first_node_ + node, x); }
 
  private:
-  static size_t TopLevelsOf(size_t depth) {
-    return std::min(depth, depth > kRouterTop + kRouterBelow ? kRouterTop + 1 : kRouterTop);
-  }
-  const float* Row(size_t node) const { return router_.node(first_node_ + node); }
-  float Bias(size_t node) const { return router_.bias(first_node_ + node); }
   size_t TopNodes() const { return (size_t{1} << top_) - 1; }
   size_t Places() const { return size_t{1} << top_; }  // below the top levels
 
   // This and Search() fill gates with log probabilities.
-  HWY_INLINE void DecidedLeaf(const float* x, uint32_t* leaf, float* log_p) {
+  HWY_INLINE void DecidedLeaf(const void* x, uint32_t* leaf, float* log_p) {
     size_t node = 0;
     scratch_.Grow(std::max<size_t>(shape_.depth, 1));
     for (size_t level = 0; level < shape_.depth; ++level) {
@@ -141,9 +134,8 @@ class LeafRouter {
     for (size_t level = 0; level < shape_.depth; ++level) *log_p += scratch_.right[level];
   }
 
-  HWY_INLINE void Search(const PaddedInput& x, size_t tokens, size_t stride, uint32_t* leaves, float* log_p) {
-    scratch_.x.clear();
-    for (size_t t = 0; t < tokens; ++t) scratch_.x.push_back(x.row(t));
+  HWY_INLINE void Search(const void* const* x, size_t tokens, size_t stride, uint32_t* leaves, float* log_p) {
+    scratch_.x.assign(x, x + tokens);
     TopLevels(tokens);
     if (shape_.paths == shape_.leaves()) return AllLeaves(tokens, stride, leaves, log_p);
     AtLeast(scratch_.found, tokens * shape_.paths);
@@ -152,7 +144,8 @@ class LeafRouter {
       scratch_.best.emplace_back(scratch_.found.data() + t * shape_.paths, shape_.paths);
     }
     if (top_ == shape_.depth) {
-      for (size_t t = 0; t < tokens; ++t) OfferAll(PlacesOf(t), Places(), scratch_.best[t]);
+      const auto leaf = [](size_t at) { return at; };
+      for (size_t t = 0; t < tokens; ++t) OfferAll(PlacesOf(t), Places(), leaf, scratch_.best[t]);
     } else if (shape_.depth - top_ <= kRouterBelow) {
       BelowTop(tokens);
     } else {
@@ -175,8 +168,12 @@ class LeafRouter {
     }
   }
 
-  HWY_INLINE static void OfferAll(const float* log_p, size_t count, BestReached& best) {
-    for (size_t i = 0; i < count; ++i) best.Offer(log_p[i], i);
+  // index(i): which leaf or place the i-th is.
+  template <class Index>
+  HWY_INLINE void OfferAll(const float* log_p, size_t count, const Index& index, BestReached& best) const {
+    const auto take = [&](float p, size_t at) HWY_ATTR { best.Append(p, index(at)); };
+    if (best.size() == 0 && TakeLargest(log_p, count, shape_.paths, take)) return;
+    for (size_t at = 0; at < count; ++at) best.Offer(log_p[at], index(at));
   }
 
   // Log probabilities of a token's places below the top levels.
@@ -188,11 +185,9 @@ class LeafRouter {
       AtLeast(*array, tokens * row);
     }
     AtLeast(scratch_.reached, tokens * Places());
-    scratch_.rows.clear(), scratch_.biases.clear(), scratch_.targets.clear();
-    for (size_t n = 0; n < nodes; ++n) scratch_.rows.push_back(Row(n)), scratch_.biases.push_back(Bias(n));
+    scratch_.targets.clear();
     for (size_t t = 0; t < tokens; ++t) scratch_.targets.push_back(scratch_.top.data() + t * row);
-    DecisionLogits({scratch_.rows.data(), scratch_.biases.data(), nodes}, scratch_.x.data(), tokens, router_.row(),
-                   scratch_.targets.data());
+    nodes_.Top(first_node_, nodes, scratch_.x.data(), tokens, scratch_.targets.data());
     LogTurns(scratch_.top.data(), shape_.decision_scale, tokens * row, scratch_.top_right.data(),
              scratch_.top_left.data());
     for (size_t t = 0; t < tokens; ++t) {
@@ -231,7 +226,7 @@ class LeafRouter {
     if (static_cast<size_t>(std::popcount(bits)) == first) return bits;
     bits = 0;  // it takes longer lists, or meets what are no numbers
     BestReached nearest(scratch_.nearest.data(), first);
-    OfferAll(PlacesOf(token), Places(), nearest);
+    for (size_t i = 0; i < Places(); ++i) nearest.Offer(PlacesOf(token)[i], i);
     for (size_t i = 0; i < first; ++i) bits |= uint64_t{1} << nearest[i].index;
     return bits;
   }
@@ -267,11 +262,8 @@ class LeafRouter {
       below[0] = PlacesOf(token)[scratch_.roots[r]];
       SpreadDown(scratch_.right.data() + r * (leaves - 1), scratch_.left.data() + r * (leaves - 1), levels, below);
     }
-    BestReached& best = scratch_.best[token];
     const auto index = [&](size_t at) { return (scratch_.roots[first + (at >> levels)] << levels) + at % leaves; };
-    const auto take = [&](float log_p, size_t at) HWY_ATTR { best.Append(log_p, index(at)); };
-    if (best.size() == 0 && TakeLargest(scratch_.below.data(), count, shape_.paths, take)) return;
-    for (size_t at = 0; at < count; ++at) best.Offer(scratch_.below[at], index(at));
+    OfferAll(scratch_.below.data(), count, index, scratch_.best[token]);
   }
 
   // scratch_.logits [roots, inner nodes]: tokens that open the same subtree share its rows.
@@ -285,7 +277,7 @@ class LeafRouter {
     if (tokens <= kRouterFew) {
       for (const uint32_t root : scratch_.roots) PrefetchSubtree(root, levels);
     }
-    std::vector<const float*>& x = scratch_.rows_x;
+    std::vector<const void*>& x = scratch_.rows_x;
     for (size_t begin = 0, end = 0; begin < scratch_.by_root.size(); begin = end) {
       const size_t root = scratch_.roots[scratch_.by_root[begin]];
       x.clear(), scratch_.targets.clear();
@@ -293,9 +285,9 @@ class LeafRouter {
         x.push_back(scratch_.group_x[scratch_.by_root[end]]);
         scratch_.targets.push_back(scratch_.logits.data() + scratch_.by_root[end] * inner);
       }
-      RowsBelow(root, levels);
-      DecisionLogits({scratch_.rows.data(), scratch_.biases.data(), inner}, x.data(), x.size(), router_.row(),
-                     scratch_.targets.data());
+      scratch_.nodes.clear();
+      ForEachBelow(root, levels, [&](size_t n) { scratch_.nodes.push_back(static_cast<uint32_t>(first_node_ + n)); });
+      nodes_.Logits(scratch_.nodes, x.data(), x.size(), scratch_.targets.data());
     }
   }
 
@@ -317,12 +309,8 @@ class LeafRouter {
       for (size_t n = first; n < first + (size_t{1} << level); ++n) body(n);
     }
   }
-  void RowsBelow(size_t root, size_t levels) {
-    scratch_.rows.clear(), scratch_.biases.clear();
-    ForEachBelow(root, levels, [&](size_t n) { scratch_.rows.push_back(Row(n)), scratch_.biases.push_back(Bias(n)); });
-  }
   void PrefetchSubtree(size_t root, size_t levels) const {
-    ForEachBelow(root, levels, [&](size_t n) { PrefetchDecision(Row(n), router_.row()); });
+    ForEachBelow(root, levels, [&](size_t n) { nodes_.Prefetch(first_node_ + n); });
   }
 
   HWY_INLINE void BestFirst(size_t token) {
@@ -367,7 +355,7 @@ class LeafRouter {
     for (size_t s = 0; s < shape_.paths; ++s) gates[s] = static_cast<float>(gates[s] / total);
   }
 
-  const PackedLeafRouter& router_;
+  const Nodes& nodes_;
   const LeafRouterShape& shape_;
   const size_t first_node_;
   const uint32_t first_leaf_;
@@ -375,17 +363,26 @@ class LeafRouter {
   RouterScratch& scratch_;
 };
 
+// Choices of tokens for every tree; x: their rows in the form of `nodes`, at most kRouterChunk.
+template <class Nodes>
+HWY_INLINE void RouteRows(const Nodes& nodes, const LeafRouterShape& shape, const void* const* x, size_t tokens,
+                          const ExpertChoiceBuffers& choices) {
+  for (size_t tree = 0; tree < shape.trees; ++tree) {
+    const size_t at = tree * shape.paths;
+    LeafRouter(nodes, shape, tree).Route(x, tokens, shape.leaves_per_token(), choices.chosen + at, choices.gates + at);
+  }
+}
+
 inline void RouteLeavesSimd(const PackedLeafRouter& router, const float* x, size_t tokens,
                             const ExpertChoiceBuffers& choices, ThreadPool& pool) {
   const LeafRouterShape& shape = router.shape();
   const size_t share = (tokens + pool.threads() - 1) / pool.threads();
   pool.ParallelFor(tokens, std::clamp<size_t>(share, 1, kRouterChunk), [&](size_t begin, size_t end) {
     const PaddedInput input(x + begin * shape.width, end - begin, shape.width);
-    for (size_t tree = 0; tree < shape.trees; ++tree) {
-      const size_t at = (begin * shape.trees + tree) * shape.paths;
-      LeafRouter(router, tree)
-          .Route(input, end - begin, shape.leaves_per_token(), choices.chosen + at, choices.gates + at);
-    }
+    std::array<const void*, kRouterChunk> rows;
+    for (size_t t = begin; t < end; ++t) rows[t - begin] = input.row(t - begin);
+    const size_t at = begin * shape.leaves_per_token();
+    RouteRows(FloatNodes(router), shape, rows.data(), end - begin, {choices.chosen + at, choices.gates + at});
   });
 }
 

@@ -146,7 +146,7 @@ inline void LeafTreeLeafPass(const PackedLeafTree& weights, const PaddedInput& x
 }
 
 // Gradients of the decisions that token t passed, into its row of dlogits; adds their part of dx.
-HWY_INLINE void DecisionGradients(const PackedLeafTree& weights, const LeafRouter& router, const float* x,
+HWY_INLINE void DecisionGradients(const PackedLeafTree& weights, const FloatNodes& nodes, const float* x,
                                   const uint32_t* leaves, const float* gates, const float* dgates,
                                   std::vector<float>& right, std::vector<float>& left, float* dlogits, float* dx) {
   const LeafTreeShape& shape = weights.shape();
@@ -164,7 +164,7 @@ HWY_INLINE void DecisionGradients(const PackedLeafTree& weights, const LeafRoute
   }
   for (size_t node = 0; node < shape.decisions(); ++node) {
     if (right[node] == 0.0f && left[node] == 0.0f) continue;
-    const float p_right = 1.0f / (1.0f + std::exp(-shape.decision_scale * router.Logit(x, node)));
+    const float p_right = 1.0f / (1.0f + std::exp(-shape.decision_scale * nodes.Logit(node, x)));
     dlogits[node] = shape.decision_scale * (right[node] - p_right * (right[node] + left[node]));
     AddScaled(dlogits[node], weights.router().node(node), dx, weights.router().row());
   }
@@ -199,10 +199,10 @@ inline void LeafTreeTokenPass(const PackedLeafTree& weights, const PaddedInput& 
                         hn::StoreU(hn::Add(sum, hn::LoadU(d, targets[r] + n)), d, targets[r] + n);
                       });
     }
-    const LeafRouter router(weights.router(), 0);
+    const FloatNodes nodes(weights.router());
     std::vector<float> right, left;
     for (size_t t = begin; paths > 1 && t < end; ++t) {
-      DecisionGradients(weights, router, x.row(t), trace.leaves + t * paths, trace.gates + t * paths,
+      DecisionGradients(weights, nodes, x.row(t), trace.leaves + t * paths, trace.gates + t * paths,
                         state.dgates.data() + t * paths, right, left, state.dlogits.data() + t * shape.decisions(),
                         output.row(t - begin));
     }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 
 #include "grove/model/pair_tile.h"
@@ -78,38 +79,73 @@ struct WholeTile {
   float scale[kTileRows], largest[kTileRows], sum[kTileRows], shrink[kTileRows];
 };
 
+// shares[i] = round(kShareSteps 2^z[i]), z <= 0: 2^n 2^f, |f| <= 1/2, and a polynomial within 3e-6 of 2^f. Not fused.
+template <size_t kCount>
+HWY_INLINE void SharesOf(FloatVec (&z)[kCount], IntVec (&shares)[kCount]) {
+  constexpr float kTerms[] = {0.009582853f, 0.055906425f, 0.24024099f, 0.69312419f, 1.0f};
+  constexpr float kLeast = -16.0f;  // a quarter of a step
+  constexpr int32_t kStepsBits = 14;
+  static_assert(kShareSteps == float{1 << kStepsBits});
+  const FloatTag d;
+  const IntTag di;
+  const FloatVec whole = hn::Set(d, kToInteger);
+  FloatVec shifted[kCount], p[kCount];
+  Abreast<kCount>([&](size_t i) HWY_ATTR {
+    const FloatVec x = hn::Max(z[i], hn::Set(d, kLeast));
+    shifted[i] = hn::Add(x, whole);
+    z[i] = hn::Sub(x, hn::Sub(shifted[i], whole));
+    p[i] = hn::Set(d, kTerms[0]);
+  });
+  for (size_t term = 1; term < std::size(kTerms); ++term) {
+    Abreast<kCount>([&](size_t i) HWY_ATTR { p[i] = hn::Add(hn::Mul(p[i], z[i]), hn::Set(d, kTerms[term])); });
+  }
+  Abreast<kCount>([&](size_t i) HWY_ATTR {
+    const IntVec exponent = hn::Sub(hn::BitCast(di, shifted[i]), hn::Set(di, kToIntegerBits - 127 - kStepsBits));
+    shares[i] = hn::NearestInt(hn::Mul(p[i], hn::BitCast(d, hn::ShiftLeft<23>(exponent))));
+  });
+}
+
+// A row's dot products with `count` keys, in floats to tile.scores [padded], -inf beyond; returns the largest and
+// `top`.
+HWY_INLINE FloatVec ScoresOfRow(const WholeKeys& head, const int32_t* dots, size_t first, size_t count, FloatVec top,
+                                float* scores) {
+  const FloatTag d;
+  const IntTag di;
+  const size_t lanes = hn::Lanes(d), padded = PadColumns(count);
+  for (size_t i = 0; i < padded; i += lanes) {
+    const FloatVec score = hn::Mul(hn::ConvertTo(d, hn::LoadU(di, dots + i)), hn::LoadU(d, head.key_steps + first + i));
+    hn::StoreU(score, d, scores + i);
+    if (i + lanes <= count) top = hn::Max(top, score);
+  }
+  std::fill(scores + count, scores + padded, -std::numeric_limits<float>::infinity());
+  for (size_t i = count / lanes * lanes; i < padded; i += lanes) top = hn::Max(top, hn::LoadU(d, scores + i));
+  return hn::MaxOfLanes(d, top);
+}
+
 // One row's dot products with `count` keys to shares of the largest score so far; the sum of the shares so far.
 HWY_INLINE void SharesOfRow(const WholeKeys& head, size_t first, size_t count, size_t r, WholeTile& tile) {
   const FloatTag d;
   const IntTag di;
   const hn::Rebind<int16_t, FloatTag> short_tag;
-  const size_t lanes = hn::Lanes(d), padded = PadColumns(count);
-  const int32_t* dots = tile.dots + r * kKeyBlock;
-  float* scores = tile.scores;
-  FloatVec top = hn::Set(d, tile.largest[r]);
-  for (size_t i = 0; i < padded; i += lanes) {
-    const FloatVec score = hn::Mul(hn::ConvertTo(d, hn::LoadU(di, dots + i)), hn::LoadU(d, head.key_steps + first + i));
-    hn::StoreU(score, d, scores + i);
-  }
-  std::fill(scores + count, scores + padded, -std::numeric_limits<float>::infinity());
-  for (size_t i = 0; i < padded; i += lanes) top = hn::Max(top, hn::LoadU(d, scores + i));
-  top = hn::MaxOfLanes(d, top);
-  const FloatVec scale = hn::Set(d, tile.scale[r]), steps = hn::Set(d, kShareSteps);
+  const size_t lanes = hn::Lanes(d);
+  const FloatVec top =
+      ScoresOfRow(head, tile.dots + r * kKeyBlock, first, count, hn::Set(d, tile.largest[r]), tile.scores);
+  const FloatVec scale = hn::Set(d, tile.scale[r] * kLog2E);
   IntVec total = hn::Zero(di);
   int16_t* shares = tile.shares + r * kKeyBlock;
   const auto run = [&](auto abreast, size_t i) HWY_ATTR {
     constexpr size_t kAbreast = decltype(abreast)::value;
-    FloatVec powers[kAbreast];
+    FloatVec z[kAbreast];
+    IntVec of[kAbreast];
     Abreast<kAbreast>([&](size_t v)
-                          HWY_ATTR { powers[v] = hn::Mul(hn::Sub(hn::LoadU(d, scores + i + v * lanes), top), scale); });
-    ExactExp(powers);
+                          HWY_ATTR { z[v] = hn::Mul(hn::Sub(hn::LoadU(d, tile.scores + i + v * lanes), top), scale); });
+    SharesOf(z, of);
     Abreast<kAbreast>([&](size_t v) HWY_ATTR {
-      const IntVec share = hn::NearestInt(hn::Mul(powers[v], steps));
-      total = hn::Add(total, share);
-      hn::StoreU(hn::DemoteTo(short_tag, share), short_tag, shares + i + v * lanes);
+      total = hn::Add(total, of[v]);
+      hn::StoreU(hn::DemoteTo(short_tag, of[v]), short_tag, shares + i + v * lanes);
     });
   };
-  ForVectors(padded, run);
+  ForVectors(PadColumns(count), run);
   const float before = tile.largest[r];
   tile.largest[r] = hn::GetLane(top);
   tile.shrink[r] = ExactExpOf((before - tile.largest[r]) * tile.scale[r]);

@@ -9,41 +9,42 @@
 #include "grove/kernels/leaf_router.h"
 #include "grove/model/feed_forward_kinds.h"
 #include "grove/model/mixture.h"
-#include "grove/model/row_ops.h"
 #include "grove/quant/quantized_experts.h"
+#include "grove/quant/quantized_leaf_tree.h"
 
 namespace grove {
 namespace {
 
-// Leaves: PackedExperts, or QuantizedExperts in bf16 or int8. `exact`: the decisions' inputs are rounded, as their
-// weights were, so that every target decides alike.
+// Leaves: PackedExperts, or QuantizedExperts in bf16.
 template <class Leaves>
 class LeafTreeFeedForward : public FeedForward {
  public:
-  LeafTreeFeedForward(PackedLeafRouter router, Leaves leaves, bool exact)
-      : router_(std::move(router)), leaves_(std::move(leaves)), exact_(exact) {}
+  LeafTreeFeedForward(PackedLeafRouter router, Leaves leaves)
+      : router_(std::move(router)), leaves_(std::move(leaves)) {}
   void Forward(const float* x, const int32_t*, size_t tokens, float* y, Arena& arena, ThreadPool& pool) const override {
     const size_t per_token = router_.shape().leaves_per_token();
     const Arena::Scope scope(arena);
     auto* chosen = arena.Take<uint32_t>(tokens * per_token);
     auto* gates = arena.Take<float>(tokens * per_token);
-    RouteLeaves(router_, exact_ ? Rounded(x, tokens, arena, pool) : x, tokens, {chosen, gates}, pool);
+    RouteLeaves(router_, x, tokens, {chosen, gates}, pool);
     GatedExpertsForward(leaves_, x, tokens, {chosen, gates, per_token}, y, pool);
   }
 
  private:
-  const float* Rounded(const float* x, size_t tokens, Arena& arena, ThreadPool& pool) const {
-    const size_t width = router_.shape().width;
-    auto* rounded = arena.Take<float>(tokens * width);
-    pool.ParallelFor(tokens, 32, [&](size_t begin, size_t end) {
-      for (size_t t = begin; t < end; ++t) RoundToSteps(x + t * width, width, rounded + t * width);
-    });
-    return rounded;
-  }
-
   PackedLeafRouter router_;
   Leaves leaves_;
-  bool exact_;
+};
+
+// Decisions in integers, too, so that every target decides alike.
+class Int8LeafTreeFeedForward : public FeedForward {
+ public:
+  explicit Int8LeafTreeFeedForward(QuantizedLeafTree tree) : tree_(std::move(tree)) {}
+  void Forward(const float* x, const int32_t*, size_t tokens, float* y, Arena&, ThreadPool& pool) const override {
+    LeafTreeForward(tree_, x, tokens, y, pool);
+  }
+
+ private:
+  QuantizedLeafTree tree_;
 };
 
 class MoeFeedForward : public FeedForward {
@@ -99,18 +100,17 @@ FeedForwardResult LoadLeafTree(const FeedForwardSource& source) {
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> nodes, source.Read("node_weights", {decisions, source.width}));
   GROVE_ASSIGN_OR_RETURN(const AlignedArray<float> biases, source.Read("node_biases", {decisions, 1}));
   GROVE_ASSIGN_OR_RETURN(const StoredExperts stored, ReadExperts(source, leaves, config.leaf_width, source.precision));
-  const bool exact = source.precision == Precision::kInt8;
-  AlignedArray<float> rounded(exact ? nodes.size() : 0);
-  for (size_t at = 0; at < rounded.size(); at += shape.width) {
-    RoundToSteps(nodes.data() + at, shape.width, rounded.data() + at);
-  }
-  PackedLeafRouter router(shape, {exact ? rounded.data() : nodes.data(), biases.data()});
+  const LeafRouterWeights weights{nodes.data(), biases.data()};
   if (source.precision == Precision::kFp32) {
-    return {std::make_unique<LeafTreeFeedForward<PackedExperts>>(std::move(router),
-                                                                 PackedExperts(stored.shape, stored.weights()), exact)};
+    return {std::make_unique<LeafTreeFeedForward<PackedExperts>>(PackedLeafRouter(shape, weights),
+                                                                 PackedExperts(stored.shape, stored.weights()))};
   }
   QuantizedExperts narrow(stored.shape, stored.narrow(), QuantizationOf(source.precision));
-  return {std::make_unique<LeafTreeFeedForward<QuantizedExperts>>(std::move(router), std::move(narrow), exact)};
+  if (source.precision == Precision::kInt8) {
+    return {std::make_unique<Int8LeafTreeFeedForward>(
+        QuantizedLeafTree{QuantizedLeafRouter(shape, weights), std::move(narrow)})};
+  }
+  return {std::make_unique<LeafTreeFeedForward<QuantizedExperts>>(PackedLeafRouter(shape, weights), std::move(narrow))};
 }
 
 // At inference both routers score alike: the noise of noisy_top_k is training's.

@@ -153,26 +153,6 @@ void RoundToBytesSimd(const float* HWY_RESTRICT x, size_t size, float& scale, ui
   for (; i < size; ++i) to[i] = static_cast<uint8_t>(static_cast<int>(std::nearbyint(x[i] * inverse)) + 128);
 }
 
-void RoundToStepsSimd(const float* HWY_RESTRICT x, size_t size, float* HWY_RESTRICT to) {
-  const FloatTag d;
-  constexpr float kToInteger = 12582912.0f;  // 1.5 * 2^23: adding it and taking it away rounds
-  float square[1];
-  SumSquares<1>(x, size, {0.0f}, square);
-  const float norm = std::sqrt(square[0]);
-  const float most = kExactNorm - 1.0f - 0.5f * std::sqrt(static_cast<float>(size));  // before rounding
-  int exponent = 0;
-  std::frexp(norm / most, &exponent);
-  const bool usable = norm > 1e-30f && std::isfinite(norm) && most > 1.0f;
-  const float step = usable ? std::ldexp(1.0f, exponent) : 0.0f, inverse = usable ? std::ldexp(1.0f, -exponent) : 0.0f;
-  const FloatVec whole = hn::Set(d, kToInteger);
-  size_t i = 0;
-  for (; i + hn::Lanes(d) <= size; i += hn::Lanes(d)) {
-    const FloatVec steps = hn::Sub(hn::Add(hn::Mul(hn::LoadU(d, x + i), hn::Set(d, inverse)), whole), whole);
-    hn::StoreU(hn::Mul(steps, hn::Set(d, step)), d, to + i);
-  }
-  for (; i < size; ++i) to[i] = ((x[i] * inverse + kToInteger) - kToInteger) * step;
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace grove
 HWY_AFTER_NAMESPACE();
@@ -185,7 +165,6 @@ HWY_EXPORT(NormalizeRowsSimd);
 HWY_EXPORT(AddNormalizeRowsSimd);
 HWY_EXPORT(ActivateInPlaceSimd);
 HWY_EXPORT(RoundToBytesSimd);
-HWY_EXPORT(RoundToStepsSimd);
 
 void AddInto(const float* x, size_t count, float* y) { HWY_DYNAMIC_DISPATCH(AddIntoSimd)(x, count, y); }
 
@@ -204,8 +183,6 @@ void AddNormalizeRows(const float* x, size_t rows, size_t width, const float* we
 void RoundToBytes(const float* x, size_t size, float& scale, uint8_t* to) {
   HWY_DYNAMIC_DISPATCH(RoundToBytesSimd)(x, size, scale, to);
 }
-
-void RoundToSteps(const float* x, size_t size, float* to) { HWY_DYNAMIC_DISPATCH(RoundToStepsSimd)(x, size, to); }
 
 void ActivateInPlace(Activation activation, size_t size, float* x) {
   HWY_DYNAMIC_DISPATCH(ActivateInPlaceSimd)(activation, size, x);

@@ -30,12 +30,6 @@ void AddNormalizeRows(const float* x, size_t rows, size_t width, const float* we
 // to[i] = round(x[i] / scale) + 128, with the scale that makes the largest 127 steps. The same on every target.
 void RoundToBytes(const float* x, size_t size, float& scale, uint8_t* to);
 
-// to = x in steps of a power of two, as many as leave its norm kExactNorm steps at most. The sum of products of two
-// rows that were rounded so is exact in fp32, in any order, fused or not: every partial sum is a whole number of steps,
-// and at most the product of the norms, which is 2^24 of them. x and to must not overlap.
-inline constexpr float kExactNorm = 4096.0f;
-void RoundToSteps(const float* x, size_t size, float* to);
-
 // x rounded to 12 significant bits, tiny values to 0: products of two such numbers are exact in fp32, so that it is the
 // same whether they are fused into a sum or not.
 inline float RoundToTwelveBits(float x) {

@@ -113,25 +113,36 @@ inline void AddLoop(const float* HWY_RESTRICT x, size_t count, float* HWY_RESTRI
   for (size_t i = 0; i < count; ++i) y[i] += x[i];
 }
 
-inline void AddGatedLoop(const GatedBlock& block, const float* products, const float* HWY_RESTRICT bias) {
+// y [columns] += sum(i), a vector from i on.
+template <class Sum>
+HWY_INLINE void AddToRow(size_t columns, float* y, const Sum& sum) {
+  const FloatTag d;
+  for (size_t i = 0; i < columns; i += hn::Lanes(d)) hn::StoreU(hn::Add(hn::LoadU(d, y + i), sum(i)), d, y + i);
+}
+
+inline void AddGatedLoop(const GatedBlock& block, const float* products, const float* bias) {
+  const FloatTag d;
   for (size_t r = 0; r < block.rows; ++r, products += block.columns) {
-    const float gate = block.gates[r], *HWY_RESTRICT from = products;
-    float* HWY_RESTRICT y = block.y[r];
-    for (size_t i = 0; i < block.columns; ++i) y[i] += gate * (from[i] + bias[i]);
+    const FloatVec gate = hn::Set(d, block.gates[r]);
+    AddToRow(block.columns, block.y[r], [&](size_t i) HWY_ATTR {
+      return hn::Mul(gate, hn::Add(hn::LoadU(d, products + i), hn::LoadU(d, bias + i)));
+    });
   }
 }
 
 inline void AddGatedSumsLoop(const GatedBlock& block, const int32_t* sums, const SumScales& scales,
                              const float* row_scales) {
-  const int32_t shift = scales.shift, *HWY_RESTRICT column_sums = scales.column_sums;
-  const float *HWY_RESTRICT columns = scales.columns, *HWY_RESTRICT bias = scales.bias;
+  const FloatTag d;
+  const hn::RebindToSigned<FloatTag> di;
+  HWY_ALIGN int32_t excess[kGatedColumns];
+  for (size_t i = 0; i < block.columns; ++i) excess[i] = scales.shift * scales.column_sums[i];
   for (size_t r = 0; r < block.rows; ++r, sums += block.columns) {
-    const float gate = block.gates[r], row = row_scales[r];
-    const int32_t* HWY_RESTRICT from = sums;
-    float* HWY_RESTRICT y = block.y[r];
-    for (size_t i = 0; i < block.columns; ++i) {
-      y[i] += gate * (static_cast<float>(from[i] - shift * column_sums[i]) * (row * columns[i]) + bias[i]);
-    }
+    const FloatVec gate = hn::Set(d, block.gates[r]), row = hn::Set(d, row_scales[r]);
+    AddToRow(block.columns, block.y[r], [&](size_t i) HWY_ATTR {
+      const FloatVec sum = hn::ConvertTo(d, hn::Sub(hn::LoadU(di, sums + i), hn::LoadU(di, excess + i)));
+      const FloatVec value = hn::Mul(sum, hn::Mul(row, hn::LoadU(d, scales.columns + i)));
+      return hn::Mul(gate, hn::Add(value, hn::LoadU(d, scales.bias + i)));
+    });
   }
 }
 

@@ -49,7 +49,9 @@ void ScaleTile(const SumsTile& tile, const SumScales& scales);
 // y[i] += x[i]
 void AddRow(const float* x, size_t count, float* y);
 
-// What a block of products, [rows, columns], adds to rows anywhere: y[r][n] += gates[r] * value(r, n).
+// What a block of products, [rows, columns], adds to rows anywhere: y[r][n] += gates[r] * value(r, n). Arrays of
+// columns are a multiple of 16, at most kGatedColumns.
+inline constexpr size_t kGatedColumns = 64;
 struct GatedBlock {
   size_t rows, columns;
   const float* gates;

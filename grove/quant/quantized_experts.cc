@@ -14,42 +14,9 @@
 namespace grove {
 namespace {
 
+static_assert(QuantizedMatrices::kPanelColumns <= kGatedColumns);
 constexpr size_t kTokenBlock = 2048;  // as gated_experts-inl.h
 constexpr size_t kMostRows = 256;     // of an expert at once: its products then stay in the second-level cache
-
-// Rows of activations as the products take them.
-class EncodedRows {
- public:
-  void Resize(size_t rows, size_t groups, Quantization precision) {
-    precision_ = precision;
-    stride_ = RoundUpToLine<std::byte>(4 * groups);
-    if (values_.size() < rows * stride_) values_ = AlignedArray<std::byte>(rows * stride_);
-    scales_.resize(std::max(scales_.size(), rows));
-  }
-  const std::byte* row(size_t r) const { return values_.data() + r * stride_; }
-  float scale(size_t r) const { return scales_[r]; }
-  const float* scales() const { return scales_.data(); }
-
-  void Encode(size_t r, const float* x, size_t count) {
-    std::byte* row = values_.data() + r * stride_;
-    if (precision_ == Quantization::kBf16) {
-      RoundRow(x, count, reinterpret_cast<uint16_t*>(row));
-      std::fill(row + 2 * count, row + stride_, std::byte{0});
-      return;
-    }
-    scales_[r] = QuantizeRow(x, count, reinterpret_cast<int8_t*>(row));
-    if (RowKernelsFor().int8_shift != 0) {
-      for (size_t i = 0; i < count; ++i) row[i] ^= std::byte{0x80};
-    }
-    std::fill(row + count, row + stride_, std::byte{0});
-  }
-
- private:
-  Quantization precision_ = Quantization::kBf16;
-  size_t stride_ = 0;
-  AlignedArray<std::byte> values_;
-  std::vector<float> scales_;
-};
 
 // Kept by each thread from call to call.
 struct Scratch {
@@ -68,7 +35,7 @@ struct Scratch {
 // Tokens through the experts they chose, one expert at a time.
 class ExpertBlock {
  public:
-  ExpertBlock(const QuantizedExperts& experts, const ExpertChoices& choices, EncodedRows& x, EncodedRows& hidden)
+  ExpertBlock(const QuantizedExperts& experts, const ExpertChoices& choices, const EncodedRows& x, EncodedRows& hidden)
       : experts_(experts), choices_(choices), x_(x), hidden_(hidden), kernels_(RowKernelsFor()) {}
 
   // The hidden values of expert e for the choices at `positions`.
@@ -154,28 +121,10 @@ class ExpertBlock {
 
   const QuantizedExperts& experts_;
   const ExpertChoices& choices_;
-  EncodedRows &x_, &hidden_;
+  const EncodedRows& x_;
+  EncodedRows& hidden_;
   const RowKernels& kernels_;
 };
-
-void RunBlock(const QuantizedExperts& experts, const float* x, size_t tokens, const ExpertChoices& choices, float* y) {
-  thread_local EncodedRows inputs, hidden;
-  const ExpertsShape& shape = experts.shape();
-  inputs.Resize(tokens, experts.w1().groups(), experts.precision());
-  for (size_t t = 0; t < tokens; ++t) inputs.Encode(t, x + t * shape.in_width, shape.in_width);
-  hidden.Resize(kMostRows, experts.w2().groups(), experts.precision());
-  PaddedOutput output(y, tokens, shape.out_width);
-  ExpertBlock block(experts, choices, inputs, hidden);
-  const Grouping by_expert(choices.chosen, tokens * choices.per_token, shape.experts);
-  for (const auto& [e, positions] : by_expert.groups()) {
-    for (size_t first = 0; first < positions.size(); first += kMostRows) {
-      const auto some = positions.subspan(first, std::min(kMostRows, positions.size() - first));
-      block.Hidden(e, some);
-      block.AddOutput(e, some, output);
-    }
-  }
-  output.Finish();
-}
 
 }  // namespace
 
@@ -241,14 +190,39 @@ QuantizedExperts::QuantizedExperts(const ExpertsShape& shape, const QuantizedExp
       b1_(PaddedCopy(weights.b1, shape.experts, shape.hidden_width)),
       b2_(PaddedCopy(weights.b2, shape.experts, shape.out_width)) {}
 
+size_t ExpertTokens(size_t tokens, const ThreadPool& pool) {
+  const size_t share = (tokens + pool.threads() - 1) / pool.threads();
+  return std::clamp<size_t>(share, 16, kTokenBlock);
+}
+
+void GatedExpertsForward(const QuantizedExperts& experts, const EncodedRows& x, size_t tokens,
+                         const ExpertChoices& choices, float* y) {
+  thread_local EncodedRows hidden;
+  const ExpertsShape& shape = experts.shape();
+  hidden.Resize(kMostRows, experts.w2().groups(), experts.precision());
+  PaddedOutput output(y, tokens, shape.out_width);
+  ExpertBlock block(experts, choices, x, hidden);
+  const Grouping by_expert(choices.chosen, tokens * choices.per_token, shape.experts);
+  for (const auto& [e, positions] : by_expert.groups()) {
+    for (size_t first = 0; first < positions.size(); first += kMostRows) {
+      const auto some = positions.subspan(first, std::min(kMostRows, positions.size() - first));
+      block.Hidden(e, some);
+      block.AddOutput(e, some, output);
+    }
+  }
+  output.Finish();
+}
+
 void GatedExpertsForward(const QuantizedExperts& experts, const float* x, size_t tokens, const ExpertChoices& choices,
                          float* y, ThreadPool& pool) {
   const ExpertsShape& shape = experts.shape();
-  const size_t share = (tokens + pool.threads() - 1) / pool.threads();
-  pool.ParallelFor(tokens, std::clamp<size_t>(share, 16, kTokenBlock), [&](size_t begin, size_t end) {
+  pool.ParallelFor(tokens, ExpertTokens(tokens, pool), [&](size_t begin, size_t end) {
+    thread_local EncodedRows rows;
     const size_t first = begin * choices.per_token;
-    RunBlock(experts, x + begin * shape.in_width, end - begin,
-             {choices.chosen + first, choices.gates + first, choices.per_token}, y + begin * shape.out_width);
+    rows.Resize(end - begin, experts.w1().groups(), experts.precision());
+    for (size_t t = begin; t < end; ++t) rows.Encode(t - begin, x + t * shape.in_width, shape.in_width);
+    GatedExpertsForward(experts, rows, end - begin, {choices.chosen + first, choices.gates + first, choices.per_token},
+                        y + begin * shape.out_width);
   });
 }
 

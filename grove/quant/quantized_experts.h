@@ -20,6 +20,7 @@
 #include "grove/base/thread_pool.h"
 #include "grove/base/weights.h"
 #include "grove/kernels/gated_experts.h"
+#include "grove/quant/encoded_rows.h"
 #include "grove/quant/quantization.h"
 
 namespace grove {
@@ -92,6 +93,11 @@ class QuantizedExperts {
 // x [tokens, in_width] -> y [tokens, out_width], overwritten; x and y must not overlap.
 void GatedExpertsForward(const QuantizedExperts& experts, const float* x, size_t tokens, const ExpertChoices& choices,
                          float* y, ThreadPool& pool);
+// The same of rows that are encoded already, w1().groups() each, on the calling thread.
+void GatedExpertsForward(const QuantizedExperts& experts, const EncodedRows& x, size_t tokens,
+                         const ExpertChoices& choices, float* y);
+// Tokens of a thread at once.
+size_t ExpertTokens(size_t tokens, const ThreadPool& pool);
 
 // The oracle, from the original weights: sums in double where they are not integers.
 void QuantizedExpertsReference(const ExpertsShape& shape, const ExpertsWeights& weights, Quantization precision,

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright 2026 The Grove Authors.
 //
-// To be read beside the equations of quantized_neuron_tree.h and quantized_experts.h. Slow on purpose.
+// To be read beside the equations of quantized_neuron_tree.h, quantized_experts.h and quantized_router.h. Slow on
+// purpose.
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
+#include "grove/quant/exact_activation.h"
 #include "grove/quant/quantized_experts.h"
+#include "grove/quant/quantized_leaf_tree.h"
 #include "grove/quant/quantized_neuron_tree.h"
 #include "grove/quant/reference_parts.h"
 
@@ -88,6 +91,29 @@ void QuantizedExpertsReference(const ExpertsShape& shape, const ExpertsWeights& 
     }
     std::transform(sum.begin(), sum.end(), y + t * out, [](double v) { return static_cast<float>(v); });
   }
+}
+
+// Rows of `width`, each as what it becomes in int8.
+static std::vector<float> RoundedRows(const float* rows, size_t count, size_t width) {
+  std::vector<float> rounded(count * width);
+  std::vector<int8_t> integers(width);
+  for (size_t r = 0; r < count; ++r) {
+    const float scale = QuantizeRow(rows + r * width, width, integers.data());
+    for (size_t i = 0; i < width; ++i) rounded[r * width + i] = scale * static_cast<float>(integers[i]);
+  }
+  return rounded;
+}
+
+void LeafTreeReference(const LeafRouterShape& shape, const LeafRouterWeights& router, const ExpertsShape& experts,
+                       const ExpertsWeights& leaves, const float* x, size_t tokens, float* y) {
+  const std::vector<float> nodes = RoundedRows(router.weights, shape.trees * shape.decisions(), shape.width);
+  const std::vector<float> rows = RoundedRows(x, tokens, shape.width);
+  std::vector<uint32_t> chosen(tokens * shape.leaves_per_token());
+  std::vector<double> exact(chosen.size());
+  RouteLeavesReference(shape, {nodes.data(), router.biases}, rows.data(), tokens, chosen.data(), exact.data());
+  const std::vector<float> gates(exact.begin(), exact.end());
+  QuantizedExpertsReference(experts, leaves, Quantization::kInt8, x, tokens,
+                            {chosen.data(), gates.data(), shape.leaves_per_token()}, y);
 }
 
 }  // namespace grove
