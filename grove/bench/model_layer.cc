@@ -12,7 +12,6 @@
 #include "grove/model/feed_forward.h"
 #include "grove/model/layer_parameters.h"
 #include "grove/model/model.h"
-#include "grove/quant/quantized_experts.h"
 #include "grove/quant/quantized_leaf_tree.h"
 #include "grove/quant/quantized_neuron_tree.h"
 
@@ -150,19 +149,14 @@ class ModelLeafTree : public EngineContender {
   }
 
   void Reference(const float* x, size_t tokens, float* y) const override {
-    if (precision_ == Quantization::kInt8) {
-      return LeafTreeReference(router_, router_weights(), leaves_, leaf_weights(), x, tokens, y);
+    if (precision_) {
+      return LeafTreeReference(router_, router_weights(), leaves_, leaf_weights(), *precision_, x, tokens, y);
     }
     const size_t n = router_.leaves_per_token();
     std::vector<uint32_t> chosen(tokens * n);
-    std::vector<double> exact(chosen.size());
-    RouteLeavesReference(router_, router_weights(), x, tokens, chosen.data(), exact.data());
-    const std::vector<float> gates(exact.begin(), exact.end());
-    if (precision_) {
-      QuantizedExpertsReference(leaves_, leaf_weights(), *precision_, x, tokens, {chosen.data(), gates.data(), n}, y);
-    } else {
-      GatedExpertsReference(leaves_, leaf_weights(), x, tokens, chosen.data(), exact.data(), n, y);
-    }
+    std::vector<double> gates(chosen.size());
+    RouteLeavesReference(router_, router_weights(), x, tokens, chosen.data(), gates.data());
+    GatedExpertsReference(leaves_, leaf_weights(), x, tokens, chosen.data(), gates.data(), n, y);
   }
   PathVisits Visits(const float* x, size_t tokens, ThreadPool& pool) const override {
     std::vector<uint32_t> chosen(tokens * router_.leaves_per_token());

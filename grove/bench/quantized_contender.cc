@@ -3,7 +3,6 @@
 //
 // Tree layers with bf16 and int8 weights.
 #include "grove/bench/layer_contender.h"
-#include "grove/quant/quantized_experts.h"
 #include "grove/quant/quantized_leaf_tree.h"
 #include "grove/quant/quantized_neuron_tree.h"
 
@@ -45,7 +44,6 @@ class QuantizedTreeContender : public LayerContender {
   QuantizedNeuronTree tree_;
 };
 
-// In bf16 the router stays fp32.
 class QuantizedLeafTreeContender : public LayerContender {
  public:
   QuantizedLeafTreeContender(const LeafTreeShape& shape, Quantization precision)
@@ -56,45 +54,31 @@ class QuantizedLeafTreeContender : public LayerContender {
         b1_(RandomWeights(shape.leaves() * shape.leaf_width, 16, 10)),
         w2_(RandomWeights(shape.leaves() * shape.leaf_width * shape.out_width, shape.leaf_width, 11)),
         b2_(RandomWeights(shape.leaves() * shape.out_width, 16, 12)),
-        router_(shape.router(), router_weights()),
-        tree_{QuantizedLeafRouter(shape.router(), router_weights()),
+        tree_{QuantizedLeafRouter(shape.router(), router_weights(), precision),
               QuantizedExperts(shape.experts(), leaf_weights(), precision)} {
     name = "leaf tree, " + std::to_string(shape.leaves()) + " leaves of " + std::to_string(shape.leaf_width) + ", " +
            std::to_string(shape.paths) + (shape.paths == 1 ? " path" : " paths");
     stored = shape.leaves() * shape.leaf_width;
     active = shape.paths * shape.leaf_width;
     decisions = MeanDecisionsOfRandomInput(shape.router(), router_weights());
-    weight_bytes = (int8() ? tree_.router.bytes() : router_.bytes()) + tree_.leaves.bytes();
+    weight_bytes = tree_.router.bytes() + tree_.leaves.bytes();
     tolerance = kTolerance;
   }
 
   void Forward(const float* x, size_t tokens, float* y, ThreadPool& pool) const override {
-    if (int8()) return LeafTreeForward(tree_, x, tokens, y, pool);
-    std::vector<uint32_t> chosen(tokens * shape_.paths);
-    std::vector<float> gates(chosen.size());
-    RouteLeaves(router_, x, tokens, {chosen.data(), gates.data()}, pool);
-    GatedExpertsForward(tree_.leaves, x, tokens, {chosen.data(), gates.data(), shape_.paths}, y, pool);
+    LeafTreeForward(tree_, x, tokens, y, pool);
   }
   void Reference(const float* x, size_t tokens, float* y) const override {
-    if (int8()) {
-      return LeafTreeReference(shape_.router(), router_weights(), shape_.experts(), leaf_weights(), x, tokens, y);
-    }
-    std::vector<uint32_t> chosen(tokens * shape_.paths);
-    std::vector<double> exact(chosen.size());
-    RouteLeavesReference(shape_.router(), router_weights(), x, tokens, chosen.data(), exact.data());
-    const std::vector<float> gates(exact.begin(), exact.end());
-    QuantizedExpertsReference(shape_.experts(), leaf_weights(), tree_.leaves.precision(), x, tokens,
-                              {chosen.data(), gates.data(), shape_.paths}, y);
+    LeafTreeReference(shape_.router(), router_weights(), shape_.experts(), leaf_weights(), tree_.leaves.precision(), x,
+                      tokens, y);
   }
 
  private:
-  bool int8() const { return tree_.leaves.precision() == Quantization::kInt8; }
   LeafRouterWeights router_weights() const { return {nodes_.data(), biases_.data()}; }
   ExpertsWeights leaf_weights() const { return {w1_.data(), b1_.data(), w2_.data(), b2_.data()}; }
 
   LeafTreeShape shape_;
   AlignedArray<float> nodes_, biases_, w1_, b1_, w2_, b2_;
-  PackedLeafRouter router_;
   QuantizedLeafTree tree_;
 };
 

@@ -53,6 +53,7 @@ struct DensePanels {
   DenseActivation activation;
   size_t panel_bytes;                    // of 32 columns
   size_t panel_columns = kPanelColumns;  // fp32 only
+  size_t ahead_columns = 0;              // `columns` and those this thread computes after them, whose panels follow
   Bf16* narrow = nullptr;                // RunAmxPanels(), RunBf16Panels(): written in place of y, y_stride apart
   // int8 only: what a product of integers is worth, and what is to be taken off it before.
   const float* row_scales = nullptr;     // [rows]

@@ -280,6 +280,8 @@ void DenseProduct::Run(const Inputs& inputs, Columns columns, const Output& outp
                        .activation = shape.activation,
                        .panel_bytes = packed.panel_bytes,
                        .panel_columns = packed.panel_columns};
+      // One thread's columns are followed by the next ones, if not here then in the next call.
+      part.ahead_columns = groups == 1 && row + part.rows == rows ? shape.out - column : part.columns;
       if (output.narrow != nullptr) part.narrow = output.narrow + row * output.stride + to;
       if (int8) {
         part.row_scales = inputs.scales + row;

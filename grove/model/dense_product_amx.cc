@@ -155,7 +155,7 @@ void RunAmxPanels(Quantization precision, const DensePanels& task) {
     const size_t end = std::min(begin + depth, groups);
     const auto* panel = static_cast<const std::byte*>(task.weights);
     for (size_t column = 0; column < task.columns; column += kPanelColumns, panel += panel_bytes) {
-      const bool more = column + kPanelColumns < task.columns;
+      const bool more = column + kPanelColumns < task.ahead_columns;
       const size_t ahead_bytes = more ? (end - begin) * kPanelColumns * kGroupBytes : 0;
       for (size_t row = 0; row < task.rows; row += kRowsAtOnce) {
         const size_t rows = std::min(kRowsAtOnce, task.rows - row);

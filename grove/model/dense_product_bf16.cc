@@ -118,7 +118,7 @@ void RunBf16Panels(const DensePanels& task) {
     const Bf16* panel = static_cast<const Bf16*>(task.weights) + column * 2 * steps;
     const size_t columns = std::min(kPanelColumns, task.columns - column);
     const size_t tiles_count = (task.rows + kMaxTileRows - 1) / kMaxTileRows, bytes = kPanelColumns * 2 * 2 * steps;
-    const bool more = column + kPanelColumns < task.columns;
+    const bool more = column + kPanelColumns < task.ahead_columns;
     const auto* next = reinterpret_cast<const char*>(panel) + bytes;
     for (size_t row = 0; row < task.rows; row += kMaxTileRows) {
       const size_t rows = std::min(kMaxTileRows, task.rows - row), tile = row / kMaxTileRows;

@@ -195,7 +195,7 @@ void RunInt8Panels(const DensePanels& task) {
                 .y_stride = task.y_stride};
   for (size_t column = 0; column < task.columns; column += kPanelColumns, panel += task.panel_bytes) {
     const SumScales scales{1, 1.0f, task.excess + column, task.column_scales + column, task.bias + column};
-    const bool more = column + kPanelColumns < task.columns;
+    const bool more = column + kPanelColumns < task.ahead_columns;
     tile.columns = std::min(kPanelColumns, task.columns - column);
     for (size_t row = 0, part = 0; row < task.rows; row += kMaxTileRows, ++part) {
       tile.rows = std::min(kMaxTileRows, task.rows - row);

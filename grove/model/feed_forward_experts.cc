@@ -9,17 +9,14 @@
 #include "grove/kernels/leaf_router.h"
 #include "grove/model/feed_forward_kinds.h"
 #include "grove/model/mixture.h"
-#include "grove/quant/quantized_experts.h"
 #include "grove/quant/quantized_leaf_tree.h"
 
 namespace grove {
 namespace {
 
-// Leaves: PackedExperts, or QuantizedExperts in bf16.
-template <class Leaves>
 class LeafTreeFeedForward : public FeedForward {
  public:
-  LeafTreeFeedForward(PackedLeafRouter router, Leaves leaves)
+  LeafTreeFeedForward(PackedLeafRouter router, PackedExperts leaves)
       : router_(std::move(router)), leaves_(std::move(leaves)) {}
   void Forward(const float* x, const int32_t*, size_t tokens, float* y, Arena& arena, ThreadPool& pool) const override {
     const size_t per_token = router_.shape().leaves_per_token();
@@ -32,13 +29,13 @@ class LeafTreeFeedForward : public FeedForward {
 
  private:
   PackedLeafRouter router_;
-  Leaves leaves_;
+  PackedExperts leaves_;
 };
 
-// Decisions in integers, too, so that every target decides alike.
-class Int8LeafTreeFeedForward : public FeedForward {
+// In bf16 or int8.
+class NarrowLeafTreeFeedForward : public FeedForward {
  public:
-  explicit Int8LeafTreeFeedForward(QuantizedLeafTree tree) : tree_(std::move(tree)) {}
+  explicit NarrowLeafTreeFeedForward(QuantizedLeafTree tree) : tree_(std::move(tree)) {}
   void Forward(const float* x, const int32_t*, size_t tokens, float* y, Arena&, ThreadPool& pool) const override {
     LeafTreeForward(tree_, x, tokens, y, pool);
   }
@@ -102,15 +99,12 @@ FeedForwardResult LoadLeafTree(const FeedForwardSource& source) {
   GROVE_ASSIGN_OR_RETURN(const StoredExperts stored, ReadExperts(source, leaves, config.leaf_width, source.precision));
   const LeafRouterWeights weights{nodes.data(), biases.data()};
   if (source.precision == Precision::kFp32) {
-    return {std::make_unique<LeafTreeFeedForward<PackedExperts>>(PackedLeafRouter(shape, weights),
-                                                                 PackedExperts(stored.shape, stored.weights()))};
+    return {std::make_unique<LeafTreeFeedForward>(PackedLeafRouter(shape, weights),
+                                                  PackedExperts(stored.shape, stored.weights()))};
   }
-  QuantizedExperts narrow(stored.shape, stored.narrow(), QuantizationOf(source.precision));
-  if (source.precision == Precision::kInt8) {
-    return {std::make_unique<Int8LeafTreeFeedForward>(
-        QuantizedLeafTree{QuantizedLeafRouter(shape, weights), std::move(narrow)})};
-  }
-  return {std::make_unique<LeafTreeFeedForward<QuantizedExperts>>(PackedLeafRouter(shape, weights), std::move(narrow))};
+  const Quantization precision = QuantizationOf(source.precision);
+  return {std::make_unique<NarrowLeafTreeFeedForward>(QuantizedLeafTree{
+      QuantizedLeafRouter(shape, weights, precision), QuantizedExperts(stored.shape, stored.narrow(), precision)})};
 }
 
 // At inference both routers score alike: the noise of noisy_top_k is training's.

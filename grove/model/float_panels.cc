@@ -117,7 +117,7 @@ HWY_INLINE void RunColumns(const DensePanels& task, const Cut& cut, size_t colum
   const TileWeights weights = Weights::Floats(task, cut, panel, column % width, room);
   const size_t columns = std::min(TileColumns(), task.columns - column);
   HWY_ALIGN float edge[kTileRows * kPanelColumns] = {};
-  const bool more = column + TileColumns() < task.columns && (column + TileColumns()) % width == 0;
+  const bool more = column + TileColumns() < task.ahead_columns && (column + TileColumns()) % width == 0;
   const size_t tiles = (task.rows + kTileRows - 1) / kTileRows;
   for (size_t row = 0; row < task.rows; row += kTileRows) {
     const size_t rows = std::min(kTileRows, task.rows - row);

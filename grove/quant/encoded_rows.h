@@ -17,8 +17,8 @@
 
 namespace grove {
 
-// Kept from call to call. A row is whole cache lines, zeros beyond its values: bf16, or integers x / scale, +128 where
-// the active target's products want it so.
+// Kept from call to call. A row is RoundUpToRow() elements, zeros beyond its values: bf16, or integers x / scale, +128
+// where the active target's products want it so.
 class EncodedRows {
  public:
   enum class ScaleInRow { kNo, kYes };  // int8: also in a line behind the values, see ScaleOf()
@@ -26,7 +26,8 @@ class EncodedRows {
   // `groups` of 4 bytes a row.
   void Resize(size_t rows, size_t groups, Quantization precision, ScaleInRow scale_in_row = ScaleInRow::kNo) {
     precision_ = precision;
-    bytes_ = RoundUpToLine<std::byte>(4 * groups);
+    const size_t element = precision == Quantization::kInt8 ? 1 : 2;
+    bytes_ = RoundUpToRow(4 * groups / element) * element;
     scale_in_row_ = scale_in_row == ScaleInRow::kYes && precision == Quantization::kInt8;
     stride_ = bytes_ + (scale_in_row_ ? kCacheLineBytes : 0);
     if (values_.size() < rows * stride_) values_ = AlignedArray<std::byte>(rows * stride_);

@@ -40,9 +40,10 @@ std::vector<LeafTreeShape> Shapes() {
   return shapes;
 }
 
-QuantizedLeafTree Quantized(const LeafTreeShape& shape, const LeafTreeCase& c) {
-  return {QuantizedLeafRouter(shape.router(), c.weights().router()),
-          QuantizedExperts(shape.experts(), c.weights().experts(), Quantization::kInt8)};
+QuantizedLeafTree Quantized(const LeafTreeShape& shape, const LeafTreeCase& c,
+                            Quantization precision = Quantization::kInt8) {
+  return {QuantizedLeafRouter(shape.router(), c.weights().router(), precision),
+          QuantizedExperts(shape.experts(), c.weights().experts(), precision)};
 }
 
 std::vector<float> Forwarded(const QuantizedLeafTree& tree, const std::vector<float>& x, size_t threads) {
@@ -53,38 +54,51 @@ std::vector<float> Forwarded(const QuantizedLeafTree& tree, const std::vector<fl
   return y;
 }
 
+void ExpectReference(const LeafTreeShape& shape, Quantization precision) {
+  const LeafTreeCase c(shape, 3);
+  const QuantizedLeafTree tree = Quantized(shape, c, precision);
+  for (const size_t tokens : {0, 1, 5, 70}) {
+    const std::vector<float> x = RandomNormal(tokens * shape.in_width, 1.0f, 5);
+    std::vector<float> expected(tokens * shape.out_width);
+    LeafTreeReference(shape.router(), c.weights().router(), shape.experts(), c.weights().experts(), precision, x.data(),
+                      tokens, expected.data());
+    EXPECT_LT(RelativeError(Forwarded(tree, x, 2), expected), 4e-3)
+        << QuantizationName(precision) << " in " << shape.in_width << " depth " << shape.depth;
+  }
+}
+
 TEST(QuantizedLeafTree, EqualsReferenceOnEveryTarget) {
   OnEveryTarget([] {
     for (const LeafTreeShape& shape : Shapes()) {
-      const LeafTreeCase c(shape, 3);
-      const QuantizedLeafTree tree = Quantized(shape, c);
-      for (const size_t tokens : {0, 1, 5, 70}) {
-        const std::vector<float> x = RandomNormal(tokens * shape.in_width, 1.0f, 5);
-        std::vector<float> expected(tokens * shape.out_width);
-        LeafTreeReference(shape.router(), c.weights().router(), shape.experts(), c.weights().experts(), x.data(),
-                          tokens, expected.data());
-        EXPECT_LT(RelativeError(Forwarded(tree, x, 2), expected), 4e-3)
-            << "in " << shape.in_width << " depth " << shape.depth;
-      }
+      ExpectReference(shape, Quantization::kBf16);
+      ExpectReference(shape, Quantization::kInt8);
     }
   });
 }
 
-TEST(QuantizedLeafTree, HasTheSameBitsOnEveryTargetAndInEveryBatch) {
+// The same on three threads and token by token as on one thread.
+std::vector<float> InAnyBatch(const QuantizedLeafTree& tree, const std::vector<float>& x) {
+  const std::vector<float> together = Forwarded(tree, x, 1);
+  EXPECT_EQ(Forwarded(tree, x, 3), together);
+  std::vector<float> alone;
+  const auto width = static_cast<ptrdiff_t>(tree.leaves.shape().in_width);
+  for (auto row = x.begin(); row != x.end(); row += width) {
+    const std::vector<float> y = Forwarded(tree, {row, row + width}, 1);
+    alone.insert(alone.end(), y.begin(), y.end());
+  }
+  EXPECT_EQ(alone, together);
+  return together;
+}
+
+TEST(QuantizedLeafTree, HasTheSameBitsInEveryBatchAndInInt8OnEveryTarget) {
   for (const LeafTreeShape& shape : Shapes()) {
+    SCOPED_TRACE(shape.depth);
     const LeafTreeCase c(shape, 3);
-    const QuantizedLeafTree tree = Quantized(shape, c);
-    const size_t tokens = 100;
-    const std::vector<float> x = RandomNormal(tokens * shape.in_width, 1.0f, 5), best = Forwarded(tree, x, 1);
+    const QuantizedLeafTree bf16 = Quantized(shape, c, Quantization::kBf16), int8 = Quantized(shape, c);
+    const std::vector<float> x = RandomNormal(100 * shape.in_width, 1.0f, 5), best = Forwarded(int8, x, 1);
     OnEveryTarget([&] {
-      EXPECT_EQ(Forwarded(tree, x, 3), best) << "depth " << shape.depth;
-      std::vector<float> alone;
-      for (size_t t = 0; t < tokens; ++t) {
-        const auto* row = x.data() + t * shape.in_width;
-        const std::vector<float> y = Forwarded(tree, {row, row + shape.in_width}, 1);
-        alone.insert(alone.end(), y.begin(), y.end());
-      }
-      EXPECT_EQ(alone, best) << "depth " << shape.depth;
+      InAnyBatch(bf16, x);
+      EXPECT_EQ(InAnyBatch(int8, x), best);
     });
   }
 }
@@ -94,7 +108,7 @@ TEST(QuantizedLeafTree, TiesGoLeft) {
     const LeafTreeShape shape{.in_width = 4, .leaf_width = 2, .out_width = 4, .depth = depth, .paths = paths};
     LeafTreeCase c(shape);
     std::fill(c.node_biases.begin(), c.node_biases.end(), 0.0f);
-    const QuantizedLeafRouter router(shape.router(), c.weights().router());
+    const QuantizedLeafRouter router(shape.router(), c.weights().router(), Quantization::kInt8);
     const std::vector<float> nothing(4, 0.0f);  // every decision is a tie, every leaf equally likely
     OnEveryTarget([&] {
       EncodedRows x;
@@ -114,10 +128,12 @@ TEST(QuantizedLeafTree, IsNearTheFloatTree) {
   const std::vector<float> x = RandomNormal(64 * shape.in_width, 1.0f, 5);
   std::vector<float> expected(x.size());
   LeafTreeForwardReference(shape, c.weights(), x.data(), 64, expected.data(), nullptr);
-  const std::vector<float> y = Forwarded(Quantized(shape, c), x, 1);
-  double error = 0, size = 0;  // on average: a token that takes another leaf has another output
-  for (size_t i = 0; i < y.size(); ++i) error += std::pow(y[i] - expected[i], 2), size += std::pow(expected[i], 2);
-  EXPECT_LT(std::sqrt(error / size), 0.1);
+  for (const auto& [precision, most] : {std::pair{Quantization::kBf16, 0.03}, {Quantization::kInt8, 0.1}}) {
+    const std::vector<float> y = Forwarded(Quantized(shape, c, precision), x, 1);
+    double error = 0, size = 0;  // on average: a token that takes another leaf has another output
+    for (size_t i = 0; i < y.size(); ++i) error += std::pow(y[i] - expected[i], 2), size += std::pow(expected[i], 2);
+    EXPECT_LT(std::sqrt(error / size), most) << QuantizationName(precision);
+  }
 }
 
 }  // namespace

@@ -93,26 +93,29 @@ void QuantizedExpertsReference(const ExpertsShape& shape, const ExpertsWeights& 
   }
 }
 
-// Rows of `width`, each as what it becomes in int8.
-static std::vector<float> RoundedRows(const float* rows, size_t count, size_t width) {
+// Rows of `width`, each as what it becomes in that precision.
+static std::vector<float> RoundedRows(const float* rows, size_t count, size_t width, Quantization precision) {
   std::vector<float> rounded(count * width);
   std::vector<int8_t> integers(width);
   for (size_t r = 0; r < count; ++r) {
-    const float scale = QuantizeRow(rows + r * width, width, integers.data());
-    for (size_t i = 0; i < width; ++i) rounded[r * width + i] = scale * static_cast<float>(integers[i]);
+    const float *from = rows + r * width, scale = QuantizeRow(from, width, integers.data());
+    for (size_t i = 0; i < width; ++i) {
+      rounded[r * width + i] =
+          precision == Quantization::kBf16 ? ToFloat(ToBf16(from[i])) : scale * static_cast<float>(integers[i]);
+    }
   }
   return rounded;
 }
 
 void LeafTreeReference(const LeafRouterShape& shape, const LeafRouterWeights& router, const ExpertsShape& experts,
-                       const ExpertsWeights& leaves, const float* x, size_t tokens, float* y) {
-  const std::vector<float> nodes = RoundedRows(router.weights, shape.trees * shape.decisions(), shape.width);
-  const std::vector<float> rows = RoundedRows(x, tokens, shape.width);
+                       const ExpertsWeights& leaves, Quantization precision, const float* x, size_t tokens, float* y) {
+  const std::vector<float> nodes = RoundedRows(router.weights, shape.trees * shape.decisions(), shape.width, precision);
+  const std::vector<float> rows = RoundedRows(x, tokens, shape.width, precision);
   std::vector<uint32_t> chosen(tokens * shape.leaves_per_token());
   std::vector<double> exact(chosen.size());
   RouteLeavesReference(shape, {nodes.data(), router.biases}, rows.data(), tokens, chosen.data(), exact.data());
   const std::vector<float> gates(exact.begin(), exact.end());
-  QuantizedExpertsReference(experts, leaves, Quantization::kInt8, x, tokens,
+  QuantizedExpertsReference(experts, leaves, precision, x, tokens,
                             {chosen.data(), gates.data(), shape.leaves_per_token()}, y);
 }
 

@@ -30,10 +30,52 @@ HWY_BEFORE_NAMESPACE();
 namespace grove {
 namespace HWY_NAMESPACE {
 
-// As FloatNodes of leaf_router-inl.h, of rows in int8.
-class IntegerNodes {
+// Products of encoded rows with nodes, and what they are worth.
+struct Int8Products {
+  using Sum = int32_t;
+  const QuantizedLeafRouter& router;
+  const RowKernels& kernels;
+
+  void Dots(size_t n, const void* const* x, size_t tokens, Sum* sums) const {
+    kernels.int8_dots(reinterpret_cast<const int8_t*>(router.node(n)), router.row(),
+                      reinterpret_cast<const uint8_t* const*>(x), nullptr, tokens, sums);
+  }
+  void Block(const std::byte* block, const void* const* x, size_t tokens, Sum* sums) const {
+    kernels.int8_block(reinterpret_cast<const uint8_t* const*>(x), tokens, router.row() / 4,
+                       reinterpret_cast<const int8_t*>(block), QuantizedLeafRouter::kPanelColumns, sums);
+  }
+  HWY_INLINE void Logits(size_t n, size_t count, const void* x, const Sum* sums, float* logits) const {
+    ScaleLoop(
+        sums,
+        {kernels.int8_shift, EncodedRows::ScaleOf(x, router.row()), router.sums(n), router.scales(n), router.biases(n)},
+        count, logits);
+  }
+};
+
+struct Bf16Products {
+  using Sum = float;
+  const QuantizedLeafRouter& router;
+  const RowKernels& kernels;
+
+  void Dots(size_t n, const void* const* x, size_t tokens, Sum* sums) const {
+    kernels.bf16_logits(reinterpret_cast<const uint16_t*>(router.node(n)), 0.0f, router.row() / sizeof(uint16_t),
+                        reinterpret_cast<const uint16_t* const*>(x), nullptr, tokens, sums);
+  }
+  void Block(const std::byte* block, const void* const* x, size_t tokens, Sum* sums) const {
+    kernels.bf16_block(reinterpret_cast<const uint16_t* const*>(x), tokens, router.row() / 4,
+                       reinterpret_cast<const uint16_t*>(block), QuantizedLeafRouter::kPanelColumns, sums);
+  }
+  HWY_INLINE void Logits(size_t n, size_t count, const void*, const Sum* sums, float* logits) const {
+    for (size_t i = 0; i < count; ++i) logits[i] = sums[i] + router.biases(n)[i];
+  }
+};
+
+// As FloatNodes of leaf_router-inl.h. A node's logit comes of the same product in every batch.
+template <class Products>
+class EncodedNodes {
  public:
-  explicit IntegerNodes(const QuantizedLeafRouter& router) : router_(router), kernels_(RowKernelsFor()) {}
+  using Sum = typename Products::Sum;
+  explicit EncodedNodes(const QuantizedLeafRouter& router) : router_(router), products_{router, RowKernelsFor()} {}
 
   static size_t TopLevels(size_t depth) {
     return ActiveTargetHasTiles() && depth <= kWholeDepth ? depth : TopLevelsOf(depth);
@@ -41,12 +83,10 @@ class IntegerNodes {
 
   HWY_INLINE void Logits(std::span<const uint32_t> nodes, const void* const* x, size_t tokens,
                          float* const* logits) const {
-    std::array<int32_t, kRouterChunk> dots;
+    std::array<Sum, kRouterChunk> sums;
     for (size_t i = 0; i < nodes.size(); ++i) {
-      const size_t n = nodes[i];
-      kernels_.int8_dots(router_.node(n), router_.row(), reinterpret_cast<const uint8_t* const*>(x), nullptr, tokens,
-                         dots.data());
-      for (size_t t = 0; t < tokens; ++t) ScaleLoop(dots.data() + t, ScalesOf(n, x[t]), 1, logits[t] + i);
+      products_.Dots(nodes[i], x, tokens, sums.data());
+      for (size_t t = 0; t < tokens; ++t) products_.Logits(nodes[i], 1, x[t], sums.data() + t, logits[t] + i);
     }
   }
 
@@ -54,12 +94,11 @@ class IntegerNodes {
     constexpr size_t kColumns = QuantizedLeafRouter::kPanelColumns;
     if (count > router_.block_nodes()) return TopByRows(first, count, x, tokens, logits);
     const size_t tree = first / std::max<size_t>(router_.shape().decisions(), 1);
-    HWY_ALIGN int32_t sums[kRouterChunk * kColumns];
+    HWY_ALIGN Sum sums[kRouterChunk * kColumns];
     for (size_t n = 0; n < count; n += kColumns) {
-      kernels_.int8_block(reinterpret_cast<const uint8_t* const*>(x), tokens, router_.row() / 4,
-                          router_.block(tree, n / kColumns), kColumns, sums);
+      products_.Block(router_.block(tree, n / kColumns), x, tokens, sums);
       for (size_t t = 0; t < tokens; ++t) {
-        ScaleLoop(sums + t * kColumns, ScalesOf(first + n, x[t]), std::min(kColumns, count - n), logits[t] + n);
+        products_.Logits(first + n, std::min(kColumns, count - n), x[t], sums + t * kColumns, logits[t] + n);
       }
     }
   }
@@ -76,10 +115,6 @@ class IntegerNodes {
   }
 
  private:
-  SumScales ScalesOf(size_t node, const void* x) const {
-    return {kernels_.int8_shift, EncodedRows::ScaleOf(x, router_.row()), router_.sums(node), router_.scales(node),
-            router_.biases(node)};
-  }
   HWY_INLINE void TopByRows(size_t first, size_t count, const void* const* x, size_t tokens,
                             float* const* logits) const {
     std::vector<uint32_t>& nodes = ThreadRouterScratch().nodes;
@@ -89,7 +124,7 @@ class IntegerNodes {
   }
 
   const QuantizedLeafRouter& router_;
-  const RowKernels& kernels_;
+  const Products products_;
 };
 
 void RouteEncodedSimd(const QuantizedLeafRouter& router, const EncodedRows& x, size_t tokens,
@@ -99,7 +134,10 @@ void RouteEncodedSimd(const QuantizedLeafRouter& router, const EncodedRows& x, s
   for (size_t begin = 0; begin < tokens; begin += kRouterChunk) {
     const size_t count = std::min(kRouterChunk, tokens - begin), at = begin * shape.leaves_per_token();
     for (size_t t = 0; t < count; ++t) rows[t] = x.row(begin + t);
-    RouteRows(IntegerNodes(router), shape, rows.data(), count, {choices.chosen + at, choices.gates + at});
+    const ExpertChoiceBuffers some{choices.chosen + at, choices.gates + at};
+    router.precision() == Quantization::kInt8
+        ? RouteRows(EncodedNodes<Int8Products>(router), shape, rows.data(), count, some)
+        : RouteRows(EncodedNodes<Bf16Products>(router), shape, rows.data(), count, some);
   }
 }
 
@@ -121,29 +159,38 @@ size_t BlockNodes(const LeafRouterShape& shape) {
 
 }  // namespace
 
-QuantizedLeafRouter::QuantizedLeafRouter(const LeafRouterShape& shape, const LeafRouterWeights& weights)
+QuantizedLeafRouter::QuantizedLeafRouter(const LeafRouterShape& shape, const LeafRouterWeights& weights,
+                                         Quantization precision)
     : shape_(shape),
-      row_(RoundUpToRow(shape.width)),
+      precision_(precision),
+      row_(RoundUpToRow(shape.width) * (precision == Quantization::kInt8 ? 1 : 2)),
       block_nodes_(BlockNodes(shape)),
       rows_(shape.trees * shape.decisions() * row_),
       blocks_(shape.trees * Panels() * row_ * kPanelColumns),
-      scales_(shape.trees * shape.decisions()),
+      scales_(precision == Quantization::kInt8 ? shape.trees * shape.decisions() : 0),
       biases_(shape.trees * shape.decisions()),
-      sums_(shape.trees * shape.decisions()) {
-  for (size_t n = 0; n < scales_.size(); ++n) {
-    int8_t* row = rows_.data() + n * row_;
-    scales_[n] = QuantizeRow(weights.weights + n * shape.width, shape.width, row);
-    sums_[n] = std::accumulate(row, row + shape.width, int32_t{0});
+      sums_(scales_.size()) {
+  for (size_t n = 0; n < biases_.size(); ++n) {
+    const float* from = weights.weights + n * shape.width;
     biases_[n] = weights.biases[n];
+    if (precision == Quantization::kBf16) {
+      RoundRow(from, shape.width, reinterpret_cast<uint16_t*>(rows_.data() + n * row_));
+      continue;
+    }
+    auto* row = reinterpret_cast<int8_t*>(rows_.data() + n * row_);
+    scales_[n] = QuantizeRow(from, shape.width, row);
+    sums_[n] = std::accumulate(row, row + shape.width, int32_t{0});
   }
   for (size_t tree = 0; tree < shape.trees; ++tree) PackBlock(tree);
 }
 
 void QuantizedLeafRouter::PackBlock(size_t tree) {
+  constexpr size_t kGroup = 4;  // bytes
   for (size_t n = 0; n < block_nodes_; ++n) {
-    const int8_t* from = node(tree * shape_.decisions() + n);
-    int8_t* to = blocks_.data() + (tree * Panels() + n / kPanelColumns) * row_ * kPanelColumns + n % kPanelColumns * 4;
-    for (size_t i = 0; i < row_; i += 4, to += 4 * kPanelColumns) std::copy_n(from + i, 4, to);
+    const std::byte* from = node(tree * shape_.decisions() + n);
+    std::byte* to = blocks_.data() + (tree * Panels() + n / kPanelColumns) * row_ * kPanelColumns;
+    to += n % kPanelColumns * kGroup;
+    for (size_t i = 0; i < row_; i += kGroup, to += kGroup * kPanelColumns) std::copy_n(from + i, kGroup, to);
   }
 }
 
