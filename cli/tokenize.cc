@@ -22,6 +22,7 @@ class TokenizeVerb : public Verb {
     app.add_option("--tokenizer", tokenizer_, "tokenizer.json or vocab.txt")->excludes(model)->type_name("FILE");
     app.add_flag("--pair", pair_, "Encode the two texts given as one pair");
     app.add_option("--max-length", max_length_, "Truncate to this many tokens, special tokens counted (0: do not)")
+        ->check(CLI::Range(size_t{0}, size_t{1} << 30))
         ->type_name("N");
     app.add_flag("--no-special-tokens", no_special_tokens_, "Leave out [CLS] and [SEP]");
     AddTexts(app, texts_, "Texts");

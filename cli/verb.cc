@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <map>
@@ -172,7 +173,11 @@ int Program::Run(int argc, char** argv) {
 
 int Program::RunVerb(Verb& verb) {
   const std::string who = common_.program + " " + verb.info().name;
-  if (const Status target = ForceTarget(common_.target); !target.ok()) return UsageError(who, target.error().message());
+  if (const Status target = ForceTarget(common_.target); !target.ok()) {
+    const char* variable = std::getenv("GROVE_TARGET");
+    const bool of_variable = variable != nullptr && common_.target == variable;
+    return UsageError(who, (of_variable ? "GROVE_TARGET: " : "") + target.error().message());
+  }
   if (const Status check = verb.Check(); !check.ok()) return UsageError(who, check.error().message());
   const Status status = verb.Run(common_);
   if (!status.ok()) {

@@ -39,6 +39,7 @@ class Usage(program.ProgramTest):
         self.refuse("forward", "--model", "m", code=2, names=["--input"])
         self.refuse("tokenize", "text", code=2, names=["--model", "--tokenizer"])
         self.refuse("tokenize", "--tokenizer", "v", "--pair", "one", code=2, names=["--pair"])
+        self.refuse("tokenize", "--tokenizer", "v", "--max-length", "-3", "text", code=2, names=["--max-length"])
         self.refuse("fill-mask", "--model", "m", "--top", "0", "text", code=2, names=["--top"])
         self.refuse("bench", "layer", "--kinds", "moe,fish", code=2, names=["--kinds", "fish"])
         self.refuse("info", "--threads", "0", code=2, names=["--threads"])
@@ -52,7 +53,7 @@ class Usage(program.ProgramTest):
             self.assertEqual(self.succeed_json("info", "--target", name)["targets"]["active"], name)
             self.assertEqual(self.succeed_json("info", GROVE_TARGET=name)["targets"]["active"], name)
         self.refuse("info", "--target", "MMX", code=2, names=["MMX"])
-        self.refuse("info", code=2, names=["MMX"], GROVE_TARGET="MMX")
+        self.refuse("info", code=2, names=["MMX", "GROVE_TARGET"], GROVE_TARGET="MMX")
 
     def test_lost_output_is_a_failure(self):
         if not os.path.exists("/dev/full"):

@@ -256,7 +256,7 @@ void DenseProduct::Run(const Inputs& inputs, Columns columns, const Output& outp
   if (panels == 0 || rows == 0) return;
   const bool amx = UsesAmx(shape.precision, packed.int8, rows);
   const bool widened = shape.precision == Precision::kBf16 && !MultipliesBf16Pairs();
-  const size_t row_bytes = inputs.stride * inputs.element;
+  const size_t row_bytes = inputs.row_bytes();
   const size_t row_block = RowBlock(rows, row_bytes, amx, widened), blocks = (rows + row_block - 1) / row_block;
   const bool int8 = shape.precision == Precision::kInt8;
   // Enough tasks for all threads to end at about the same time, though a core may be slowed down by others' work, few

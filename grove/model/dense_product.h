@@ -74,6 +74,12 @@ class DenseProduct {
     size_t stride, element;  // of data: in elements, and the bytes of one
     const float* scales;     // int8 only
     size_t rows;
+
+    size_t row_bytes() const { return stride * element; }
+    Inputs Part(size_t row, size_t count) const {
+      return {static_cast<const std::byte*>(data) + row * row_bytes(), stride, element,
+              scales == nullptr ? nullptr : scales + row, count};
+    }
   };
   Inputs Prepare(const float* x, size_t x_stride, size_t rows, ThreadPool& pool) const;
   void ForwardColumns(const Inputs& inputs, Columns columns, float* y, size_t y_stride, ThreadPool& pool) const;

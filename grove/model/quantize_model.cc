@@ -112,13 +112,13 @@ Status CheckOutput(const QuantizeOptions& options, const std::string& output) {
   if (fs::equivalent(options.model, output, error)) {
     return Error(ErrorCode::kInvalidArgument, output + " is the model itself; name another --output");
   }
+  const bool folder = fs::is_directory(output, error);
+  if (folder && fs::is_empty(output, error)) return Ok{};
   if (!options.overwrite) {
     return Error(ErrorCode::kInvalidArgument,
                  output + " is there already; pass --overwrite to replace it or name another --output");
   }
-  if (fs::is_directory(output, error) && (fs::exists(output + "/config.json", error) || fs::is_empty(output, error))) {
-    return Ok{};
-  }
+  if (folder && fs::exists(output + "/config.json", error)) return Ok{};
   return Error(ErrorCode::kInvalidArgument, output + " is no model folder; name another --output");
 }
 

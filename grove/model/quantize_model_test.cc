@@ -228,6 +228,7 @@ TEST_F(QuantizeModelTest, KeepsTheOtherFilesAndSaysHowItWasMade) {
 TEST_F(QuantizeModelTest, RefusesWhatItCannotDoAndLeavesNothing) {
   ModelConfig config = test::SmallConfig();
   Write(config);
+  fs::create_directories(Output());  // an empty folder is taken
   ASSERT_TRUE(Quantize(Precision::kInt8).ok());
   EXPECT_NE(Refusal(Quantize(Precision::kInt8)).find("--overwrite"), std::string::npos);
   const auto again = QuantizeModel({.model = Output(), .output = folder_.path() + "/again"}, &pool_, Go);
