@@ -23,7 +23,7 @@ size_t HeadsTogether(const AttentionShape& shape) {
 // Memory of this thread that survives from call to call.
 std::byte* ThreadBytes(size_t size) {
   thread_local AlignedArray<std::byte> bytes;
-  return AtLeast(bytes, size);
+  return AtLeast(bytes, size);  // NOLINT(clang-analyzer-cplusplus.NewDelete): misreads the move of unique_ptr
 }
 
 // Some sequences, whose rows follow each other.

@@ -78,7 +78,7 @@ TEST(QuantizedLeafTree, EqualsReferenceOnEveryTarget) {
 
 // The same on three threads and token by token as on one thread.
 std::vector<float> InAnyBatch(const QuantizedLeafTree& tree, const std::vector<float>& x) {
-  const std::vector<float> together = Forwarded(tree, x, 1);
+  std::vector<float> together = Forwarded(tree, x, 1);
   EXPECT_EQ(Forwarded(tree, x, 3), together);
   std::vector<float> alone;
   const auto width = static_cast<ptrdiff_t>(tree.leaves.shape().in_width);
@@ -103,23 +103,30 @@ TEST(QuantizedLeafTree, HasTheSameBitsInEveryBatchAndInInt8OnEveryTarget) {
   }
 }
 
+void ExpectTiesGoLeft(size_t depth, size_t paths) {
+  const LeafTreeShape shape{.in_width = 4, .leaf_width = 2, .out_width = 4, .depth = depth, .paths = paths};
+  LeafTreeCase c(shape);
+  std::fill(c.node_biases.begin(), c.node_biases.end(), 0.0f);
+  const QuantizedLeafRouter router(shape.router(), c.weights().router(), Quantization::kInt8);
+  const std::vector<float> nothing(4, 0.0f);  // every decision is a tie, every leaf equally likely
+  EncodedRows x;
+  x.Resize(1, 1, Quantization::kInt8, EncodedRows::ScaleInRow::kYes);
+  x.Encode(0, nothing.data(), 4);
+  std::vector<uint32_t> leaves(paths);
+  std::vector<float> gates(paths);
+  RouteLeaves(router, x, 1, {leaves.data(), gates.data()});
+  for (size_t s = 0; s < paths; ++s) EXPECT_EQ(leaves[s], s) << "depth " << depth << ", " << paths << " paths";
+}
+
 TEST(QuantizedLeafTree, TiesGoLeft) {
-  for (const auto& [depth, paths] : {std::pair<size_t, size_t>{3, 1}, {3, 3}, {7, 4}, {7, 40}, {9, 5}, {11, 4}}) {
-    const LeafTreeShape shape{.in_width = 4, .leaf_width = 2, .out_width = 4, .depth = depth, .paths = paths};
-    LeafTreeCase c(shape);
-    std::fill(c.node_biases.begin(), c.node_biases.end(), 0.0f);
-    const QuantizedLeafRouter router(shape.router(), c.weights().router(), Quantization::kInt8);
-    const std::vector<float> nothing(4, 0.0f);  // every decision is a tie, every leaf equally likely
-    OnEveryTarget([&] {
-      EncodedRows x;
-      x.Resize(1, 1, Quantization::kInt8, EncodedRows::ScaleInRow::kYes);
-      x.Encode(0, nothing.data(), 4);
-      std::vector<uint32_t> leaves(paths);
-      std::vector<float> gates(paths);
-      RouteLeaves(router, x, 1, {leaves.data(), gates.data()});
-      for (size_t s = 0; s < paths; ++s) EXPECT_EQ(leaves[s], s) << "depth " << depth << ", " << paths << " paths";
-    });
-  }
+  OnEveryTarget([] {
+    ExpectTiesGoLeft(3, 1);
+    ExpectTiesGoLeft(3, 3);
+    ExpectTiesGoLeft(7, 4);
+    ExpectTiesGoLeft(7, 40);
+    ExpectTiesGoLeft(9, 5);
+    ExpectTiesGoLeft(11, 4);
+  });
 }
 
 TEST(QuantizedLeafTree, IsNearTheFloatTree) {
